@@ -1,0 +1,287 @@
+"""A recipe: everything about one run that is not a fact of a machine, in one frozen model.
+
+A recipe is one TOML file. What changes bits is in it; addresses, folders and credentials never are
+(`components.settings`). Fields marked `PLACE` say how work is done and not what comes out of it, so they are left
+out of a step's identity.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from components.errors import RecipeError
+
+NAME = r"^[a-z][a-z0-9_-]{0,62}$"
+PLACE: dict[str, Any] = {"identity": False}
+Name = Annotated[str, Field(pattern=NAME)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Budget = Annotated[int, Field(gt=0, json_schema_extra=PLACE, description="Seconds this step may take; shown beside the actual.")]
+
+
+class Strict(BaseModel):
+    """Frozen, and no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Source(Strict):
+    """Raw material: a file or folder with its licence and origin."""
+
+    name: Name
+    path: str = Field(min_length=1, description="A file or folder, or shipped:NAME.")
+    licence: str = Field(min_length=1, description="SPDX identifier or 'public domain'.")
+    origin: str = Field(min_length=1, description="Where it came from: URL or package and version.")
+    role: Literal["documents", "instructions", "evaluation"] = "documents"
+
+
+class CurateConfig(Strict):
+    """Documents to corpus: what is kept, and how it is cleaned."""
+
+    max_characters: int = Field(6000, ge=200, description="Longer texts become several documents.")
+    languages: tuple[str, ...] = ("en",)
+    language_confidence: Fraction = 0.8
+    filters: tuple[str, ...] = ("length", "symbols", "repetition", "boilerplate")
+    near_duplicates: Literal["minhash", "none"] = "minhash"
+    similarity: Fraction = Field(0.5, description="Jaccard similarity from which documents are near-duplicates.")
+    mask: tuple[str, ...] = ("email", "phone")
+    held_out: float = Field(0.08, gt=0, lt=0.9, description="Fraction of the kept documents held out for evaluation.")
+    seed: int = 0
+    budget_seconds: Budget = 40
+
+
+class PrepareConfig(Strict):
+    """Corpus to samples: the tokenizer and the packing."""
+
+    vocab_size: int = Field(2048, ge=300, le=1_000_000)
+    context: int = Field(256, ge=8, le=1_048_576, description="Tokens in a sample.")
+    budget_seconds: Budget = 15
+
+
+class TrainPhase(Strict):
+    """One training run: what it starts from, what it learns from, and for how long."""
+
+    name: Name
+    objective: str = "causal_lm"
+    init: str = Field("random", pattern=r"^(random|phase:[a-z][a-z0-9_-]*)$")
+    data: str = Field("corpus", pattern=r"^(corpus|source:[a-z][a-z0-9_-]*)$")
+    tokens: int | None = Field(None, gt=0, description="Token budget; or give `epochs`.")
+    epochs: float | None = Field(None, gt=0)
+    batch_size: int = Field(16, gt=0, description="Samples per optimizer step, over all workers.")
+    learning_rate: float = Field(3e-3, gt=0)
+    warmup: Fraction = Field(0.05, description="Fraction of the steps with a rising learning rate.")
+    final_learning_rate: Fraction = Field(0.1, description="Last learning rate of the cosine, as a fraction of the peak.")
+    weight_decay: float = Field(0.1, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    precision: Literal["fp32"] = "fp32"
+    num_workers: int = Field(2, ge=0, le=1024, description="Processes of Ray Train; 0 trains in the driver.")
+    threads: int = Field(1, gt=0, description="CPU threads per worker: part of the arithmetic, so part of the recipe.")
+    seed: int = 0
+    checkpoint_seconds: float = Field(10, gt=0, json_schema_extra=PLACE)
+    budget_seconds: Budget = 180
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainPhase":
+        if (self.tokens is None) == (self.epochs is None):
+            raise ValueError("give exactly one of tokens and epochs")
+        return self
+
+
+class Task(Strict):
+    """One lm-eval task over an evaluation source: JSON lines with question, choices and answer (an index)."""
+
+    name: Name
+    source: Name
+    few_shot: int = Field(0, ge=0, le=32)
+
+
+class EvaluateConfig(Strict):
+    """What is measured, and which texts are shown."""
+
+    tasks: tuple[Task, ...] = ()
+    prompts: tuple[str, ...] = ("It was", "The", "She said")
+    sample_tokens: int = Field(48, gt=0, le=4096)
+    temperature: float = Field(0.7, ge=0)
+    held_out_documents: int | None = Field(None, gt=0, description="Score only so many held-out documents.")
+    seed: int = 0
+    budget_seconds: Budget = 60
+
+
+class Rule(Strict):
+    """One threshold: a score against a bound, another score of the same report, or the champion's score."""
+
+    metric: str
+    min: float | None = None
+    max: float | None = None
+    below: str | None = Field(None, description="Another metric of the same report that this one must be below.")
+    above: str | None = None
+    regression: float | None = Field(None, ge=0, description="How much worse than the champion's is still accepted.")
+    lower_is_better: bool = True
+
+    @model_validator(mode="after")
+    def _some_bound(self) -> "Rule":
+        if all(v is None for v in (self.min, self.max, self.below, self.above, self.regression)):
+            raise ValueError("a rule needs one of min, max, below, above and regression")
+        return self
+
+
+class GateConfig(Strict):
+    """What a model must reach before a person is asked."""
+
+    rules: tuple[Rule, ...] = Field(min_length=1)
+    budget_seconds: Budget = 5
+
+
+class Rollout(Strict):
+    """How an approved model is served. Nothing of it changes the model."""
+
+    replicas: int = Field(1, ge=1, le=1000)
+    threads: int = Field(1, ge=1)
+    prompt: str = "Who was Emma?"
+    budget_seconds: Budget = 40
+
+
+class Recipe(Strict):
+    """One whole run, from sources to a served model."""
+
+    name: Name
+    description: str = ""
+    family: Name = "llama"
+    size: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")
+    approval: Literal["manual", "auto"] = "manual"
+    sources: tuple[Source, ...] = Field(min_length=1)
+    curate: CurateConfig = CurateConfig()
+    prepare: PrepareConfig = PrepareConfig()
+    train: tuple[TrainPhase, ...] = Field(min_length=1)
+    evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateConfig
+    rollout: Rollout = Rollout()
+
+    @model_validator(mode="after")
+    def _names_fit_together(self) -> "Recipe":
+        for what, names in (("source", [s.name for s in self.sources]), ("phase", [p.name for p in self.train])):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"two {what}s are called {', '.join(twice)}")
+        if not any(s.role == "documents" for s in self.sources):
+            raise ValueError("no source has the role 'documents'")
+        roles = {s.name: s.role for s in self.sources}
+        earlier: list[str] = []
+        for phase in self.train:
+            kind, _, name = phase.init.partition(":")
+            if kind == "phase" and name not in earlier:
+                raise ValueError(f"phase {phase.name} starts from {name!r}, which is no earlier phase ({', '.join(earlier) or 'none'})")
+            kind, _, name = phase.data.partition(":")
+            if kind == "source" and roles.get(name) != "instructions":
+                raise ValueError(f"phase {phase.name} trains on {name!r}, which is no source with the role 'instructions'")
+            earlier.append(phase.name)
+        for task in self.evaluate.tasks:
+            if roles.get(task.source) != "evaluation":
+                raise ValueError(f"task {task.name} needs {task.source!r} as a source with the role 'evaluation'")
+        return self
+
+    def with_role(self, role: str) -> tuple[Source, ...]:
+        """The sources that have `role`, in the recipe's order."""
+        return tuple(source for source in self.sources if source.role == role)
+
+
+def identity_fields(config: BaseModel) -> dict[str, Any]:
+    """The fields of a config that decide what comes out, as JSON values; those marked PLACE are left out."""
+    kept: dict[str, Any] = {}
+    for name, field in type(config).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("identity") is False:
+            continue
+        kept[name] = json.loads(config.model_dump_json(include={name}))[name]
+    return kept
+
+
+def read_recipe(path: Path, settings: Iterable[str] = ()) -> Recipe:
+    """The recipe in the TOML file `path`, with `key.sub=value` settings applied and source paths made absolute.
+
+    Raises RecipeError with one line that names the file and the key.
+    """
+    if path.is_dir():
+        raise RecipeError(f"{path} is a folder, not a recipe: give one of its .toml files.")
+    try:
+        content = tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        raise RecipeError(f"No recipe at {path}.") from None
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not UTF-8 text (byte {error.start}), so it is no recipe.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}.") from None
+    if not content:
+        raise RecipeError(f"{path} is empty: a recipe needs at least name, size, sources, train and gate.")
+    for setting in settings:
+        _apply(content, setting)
+    recipe = validated(content, str(path))
+    folder = path.resolve().parent
+    sources = tuple(s.model_copy(update={"path": _absolute(s.path, folder)}) for s in recipe.sources)
+    return recipe.model_copy(update={"sources": sources})
+
+
+def validated(content: dict[str, Any], where: str) -> Recipe:
+    """`content` as a Recipe; raises RecipeError naming each wrong key on one line."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        wrong = [_explain(e) for e in error.errors()]
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise RecipeError(f"{where}: {'; '.join(wrong[:3])}{more}.") from None
+
+
+def _explain(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"]) or "recipe"
+    if error["type"] == "extra_forbidden":
+        return f"{where}: no such key. Known here: {', '.join(_known(error['loc'][:-1]))}"
+    given = f", got {error['input']!r:.60}" if not isinstance(error["input"], dict | list | tuple) else ""
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _known(path: tuple[int | str, ...]) -> list[str]:
+    """The keys of the model that stands at `path` of a recipe."""
+    inner: dict[str, type[Strict]] = {"sources": Source, "curate": CurateConfig, "prepare": PrepareConfig, "train": TrainPhase,
+                                      "evaluate": EvaluateConfig, "tasks": Task, "gate": GateConfig, "rules": Rule, "rollout": Rollout}
+    names = [part for part in path if isinstance(part, str)]
+    return list((inner[names[-1]] if names else Recipe).model_fields)
+
+
+def _apply(content: dict[str, Any], setting: str) -> None:
+    """Set `a.b=value` in `content`; a list is entered by index or by the `name` of one of its tables."""
+    key, equals, text = setting.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z0-9_.-]+", key):
+        raise RecipeError(f"--set {setting!r}: expected KEY=VALUE, as in --set prepare.vocab_size=4096.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = key.split(".")
+    place: Any = content
+    for part in parents:
+        place = _enter(place, part, key)
+    if isinstance(place, list):
+        raise RecipeError(f"--set {key}: {last!r} names an entry, not one of its keys.")
+    place[last] = value
+
+
+def _enter(place: Any, part: str, key: str) -> Any:
+    if isinstance(place, list):
+        named = [entry for i, entry in enumerate(place) if part in (str(i), entry.get("name"))]
+        if not named:
+            raise RecipeError(f"--set {key}: no {part!r} here. Known: {', '.join(str(e.get('name', i)) for i, e in enumerate(place))}.")
+        return named[0]
+    inside = place.setdefault(part, {})
+    if not isinstance(inside, dict | list):
+        raise RecipeError(f"--set {key}: {part!r} is a value and has no keys.")
+    return inside
+
+
+def _absolute(path: str, folder: Path) -> str:
+    return path if path.startswith("shipped:") else str((folder / Path(path).expanduser()).resolve())
