@@ -86,7 +86,7 @@ class Jobs:
             return ""
 
     def _submit(self, submission: str, identity: str, run: str, metadata: dict[str, str]) -> None:
-        entrypoint = f"{sys.executable} -m components.jobs.main {identity} --run {run} --submission {submission}"
+        entrypoint = f"exec {sys.executable} -m components.jobs.main {identity} --run {run} --submission {submission}"
         try:
             self.client.submit_job(entrypoint=entrypoint, submission_id=submission, metadata=metadata)
         except (RuntimeError, ValueError, OSError) as error:
