@@ -170,7 +170,14 @@ def raised_again(label: str, error: dict[str, Any] | None) -> HeadwaterError:
         return kind(error["message"])
     if error["type"] == "UnknownName":
         return errors.InputError(error["message"])
+    if any(word in error["type"] for word in ("ActorDied", "ActorUnavailable", "WorkerCrashed", "RaySystem", "Connection", "Timeout")):
+        return errors.ServiceError(f"Step {label} was interrupted by {error['type']}: {error['message']}")
     return StepFailed(f"Step {label} failed with {error['type']}: {error['message']}")
+
+
+def retryable(error: BaseException) -> bool:
+    """Whether doing a step again may help: not where its input is wrong, nor where a stage refused on purpose."""
+    return not isinstance(error, HeadwaterError) or isinstance(error, errors.ServiceError)
 
 
 def _opened(store: Store, given: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from components.errors import HeadwaterError, ServiceError, StepFailed
+from components.errors import ServiceError
 from components.ledger import Ledger, work
 from components.steps import raised_again
 
@@ -18,13 +18,21 @@ STATUS_SECONDS = 2.0
 
 
 class Jobs:
-    """The jobs of one Ray cluster, reached over HTTP at `address` with the token of this process's environment."""
+    """The jobs of one Ray cluster: RAY_API_SERVER_ADDRESS and RAY_AUTH_TOKEN_PATH say where and by which token."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self) -> None:
         try:
-            self.client = JobSubmissionClient(address)
-        except (ConnectionError, RuntimeError) as error:
-            raise ServiceError(f"Ray does not answer at {address}: {_first_line(error)}") from None
+            self.client = JobSubmissionClient()
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ServiceError(f"Ray does not answer: {_first_line(error)}") from None
+
+    def living(self, ledger: Ledger, identity: str) -> str | None:
+        """The submission that works on a step now, if one does."""
+        row = work.step(ledger, identity)
+        if row is None or row.submission is None or row.status == "finished":
+            return None
+        status = self.status(row.submission)
+        return row.submission if status is not None and not status.is_terminal() else None
 
     def submit_or_attach(self, ledger: Ledger, identity: str, run: str, metadata: dict[str, str]) -> str | None:
         """The submission that works on a step: a living one, or a new one. None when the step has finished meanwhile."""
@@ -112,11 +120,6 @@ class Jobs:
     def _tail(self, submission: str) -> str:
         lines = [line for line in self.logs(submission).splitlines() if line.strip()]
         return lines[-1][:300] if lines else "it printed nothing"
-
-
-def retryable(error: BaseException) -> bool:
-    """Whether doing a step again may help: not where its input is wrong, nor where its own code refused."""
-    return isinstance(error, ServiceError | StepFailed | OSError) or not isinstance(error, HeadwaterError)
 
 
 def _first_line(error: BaseException) -> str:

@@ -141,13 +141,22 @@ def release(ledger: Ledger, row: ReleaseRow) -> bool:
         now_serving = _champion(session, row.name)
         if now_serving and (now_serving.digest, now_serving.rollout) == (row.digest, row.rollout):
             return False
-        asked = session.get_one(CandidateRow, row.candidate)
-        said = session.scalars(select(DecisionRow).where(DecisionRow.candidate == row.candidate)).first()
-        if said is None or said.decision != "approved":
-            raise DecisionError(f"{row.name}/{row.version} has no approval.")
-        _may_be_approved(session, asked)
+        _may_be_released(session, row)
         session.add(row)
         return True
+
+
+def may_be_released(ledger: Ledger, row: ReleaseRow) -> None:
+    """Raises what `release` would raise."""
+    with ledger.reading() as session:
+        _may_be_released(session, row)
+
+
+def _may_be_released(session: Session, row: ReleaseRow) -> None:
+    said = session.scalars(select(DecisionRow).where(DecisionRow.candidate == row.candidate)).first()
+    if said is None or said.decision != "approved":
+        raise DecisionError(f"{row.name}/{row.version} has no approval.")
+    _may_be_approved(session, session.get_one(CandidateRow, row.candidate))
 
 
 def _champion(session: Session, name: str) -> ReleaseRow | None:

@@ -149,3 +149,41 @@ def all_runs(ledger: Ledger, limit: int = 50) -> list[RunRow]:
     """The newest runs first."""
     with ledger.reading() as session:
         return list(session.scalars(select(RunRow).order_by(RunRow.created.desc()).limit(limit)))
+
+
+def resumed(ledger: Ledger, run_id: str, attempt: int) -> None:
+    """Say that a run which waited goes on in this attempt."""
+    with ledger.transaction() as session:
+        row = session.get_one(RunRow, run_id)
+        if row.attempt != attempt:
+            raise LeaseLost(f"Run {run_id} goes on in another process.")
+        row.status, row.lease = "running", now() + RUN_LEASE
+
+
+def note(ledger: Ledger, run_id: str, outcome: dict[str, Any]) -> None:
+    """Keep what is known of the outcome so far."""
+    with ledger.transaction() as session:
+        row = session.get_one(RunRow, run_id)
+        row.outcome = {**(row.outcome or {}), **outcome}
+
+
+def by_flow_run(ledger: Ledger, flow_run: str) -> RunRow | None:
+    """The run that a Prefect flow run carries out."""
+    with ledger.reading() as session:
+        return session.scalars(select(RunRow).where(RunRow.flow_run == flow_run)).first()
+
+
+def cancelled(ledger: Ledger, run_id: str) -> None:
+    """End a run that somebody cancelled; one that has ended stays as it is."""
+    with ledger.transaction() as session:
+        row = session.get_one(RunRow, run_id)
+        if row.status in LIVE:
+            row.status, row.lease, row.finished = "cancelled", 0.0, now()
+
+
+def yielded(ledger: Ledger, run_id: str, attempt: int) -> None:
+    """Give up a run's lease without ending the run: the same command, or a resumption, goes on with it."""
+    with ledger.transaction() as session:
+        row = session.get_one(RunRow, run_id)
+        if row.attempt == attempt:
+            row.lease = 0.0

@@ -161,3 +161,10 @@ def _owned(session: Session, identity: str, owner: str) -> StepRow:
     if row.owner != owner:
         raise LeaseLost(f"Step {identity[:8]} was taken over by another process.")
     return row
+
+
+def annotate(ledger: Ledger, identity: str, **facts: Any) -> None:
+    """Add facts to a step that were learned after its end, such as the id of its MLflow run."""
+    with ledger.transaction() as session:
+        row = session.get_one(StepRow, identity)
+        row.facts = {**(row.facts or {}), **facts}

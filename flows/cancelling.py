@@ -1,0 +1,25 @@
+"""What a cancelled run leaves behind: no job that nobody wants, and its checkpoints."""
+
+from components.ledger import Ledger, runs, work
+from components.settings import settings
+
+
+def let_go(flow_run: str) -> None:
+    """End the ledger's run of a cancelled flow run, and the jobs that no other run waits for. Safe to repeat."""
+    ledger = Ledger(settings().ledger_url)
+    row = runs.by_flow_run(ledger, flow_run)
+    if row is None:
+        return
+    runs.cancelled(ledger, row.id)
+    drop(ledger, row.id)
+
+
+def drop(ledger: Ledger, run: str) -> None:
+    """Stop waiting for anything, and stop the jobs that were wanted by this run alone."""
+    orphans = work.stop_waiting(ledger, run)
+    if orphans:
+        from components.jobs.client import Jobs
+
+        jobs = Jobs()
+        for submission in orphans:
+            jobs.stop(submission)

@@ -1,0 +1,81 @@
+"""The commands by which people decide: approve, reject, deploy."""
+
+import argparse
+import json
+
+from components.errors import NotYet, UnknownRef
+from components.ledger import Ledger, promotion, runs
+from components.recipe import Rollout
+from components.settings import settings
+from components.store import Store
+from flows import refs, site
+
+
+def approve(asked: argparse.Namespace) -> int:
+    """Approve a candidate."""
+    return _decide(asked, "approved")
+
+
+def reject(asked: argparse.Namespace) -> int:
+    """Reject a candidate."""
+    return _decide(asked, "rejected")
+
+
+def _decide(asked: argparse.Namespace, verdict: str) -> int:
+    here = settings()
+    ledger = Ledger(here.ledger_url)
+    if "/" not in asked.version:
+        raise UnknownRef(f"{asked.version!r}: a decision is about one version, as in MODEL/3.")
+    row = refs.model_version(ledger, asked.version)
+    candidate = promotion.latest_candidate(ledger, row.name, row.digest)
+    run = runs.run(ledger, candidate.run) if candidate else None
+    if candidate is None or run is None:
+        raise UnknownRef(f"{asked.version} was never gated, so there is nothing to decide.")
+    made = promotion.decide(
+        ledger, candidate.id, verdict, by=asked.by, reason=asked.reason, how="command", approval=run.recipe["approval"]
+    )
+    waiting = promotion.waiting_runs(ledger, row.name, row.digest)
+    if waiting:
+        from flows.launch import resume
+
+        site.ready(here, site.say)
+        resume(ledger, waiting, {"decision": verdict, "by": made.by, "reason": made.reason})
+    found = {
+        "name": row.name,
+        "version": row.version,
+        "digest": row.digest,
+        "decision": verdict,
+        "runs": [w.id for w in waiting],
+    }
+    goes_on = f"; run {waiting[0].id} goes on" if waiting else ""
+    print(json.dumps(found) if asked.json else f"{asked.version}: {verdict} by {made.by} (as claimed){goes_on}")
+    return 0
+
+
+def deploy(asked: argparse.Namespace) -> int:
+    """Serve an approved version as champion."""
+    if asked.canary or asked.shadow:
+        raise NotYet(f"deploy {'--canary' if asked.canary else '--shadow'}: not yet.")
+    from flows.serving import aliased, deployed, endpoint, released
+
+    here = settings()
+    ledger, store = Ledger(here.ledger_url), Store(here.store)
+    row = refs.model_version(ledger, asked.model)
+    candidate = promotion.latest_candidate(ledger, row.name, row.digest)
+    run = runs.run(ledger, candidate.run) if candidate else None
+    if candidate is None or run is None:
+        raise UnknownRef(f"{asked.model} was never gated, so it cannot be served.")
+    site.ready(here, site.say)
+    how = Rollout.model_validate(run.recipe["rollout"])
+    changed = released(here, ledger, store, candidate, str(row.version), how, run.id)
+    changed = deployed(here, ledger, store) or changed
+    aliased(ledger, row.name)
+    found = {
+        "name": row.name,
+        "version": row.version,
+        "digest": row.digest,
+        "changed": changed,
+        "endpoint": endpoint(here),
+    }
+    print(json.dumps(found) if asked.json else f"{row.name}/{row.version} is served at {endpoint(here)}")
+    return 0

@@ -1,0 +1,96 @@
+"""The deployments by which everything is started: one for each shipped recipe, and `lifecycle/run` for any other."""
+
+from pathlib import Path
+from typing import Any
+
+from components.digests import digest
+from components.recipe import Recipe, read_recipe
+from flows.recipes import shipped_recipes
+
+POOL = "headwater"
+ENTRYPOINT = "flows.lifecycle.lifecycle"
+NIGHTLY = {"cron": "0 2 * * *", "timezone": "UTC", "active": False, "slug": "nightly"}
+
+
+def shipped() -> dict[str, Recipe]:
+    """Every shipped recipe by name."""
+    return {name: read_recipe(path) for name, path in shipped_recipes().items()}
+
+
+def wanted() -> dict[str, dict[str, Any]]:
+    """Name, parameters and schedules of every deployment of `lifecycle`."""
+    rows: dict[str, dict[str, Any]] = {
+        name: {
+            "description": recipe.description,
+            "parameters": {"recipe": recipe.model_dump(mode="json")},
+            "schedules": [NIGHTLY],
+        }
+        for name, recipe in shipped().items()
+    }
+    rows["run"] = {"description": "Any recipe: give its content as the parameter.", "parameters": {}, "schedules": []}
+    return rows
+
+
+def deployment_for(recipe: Recipe) -> str:
+    """The deployment whose content `recipe` is, or the one for any recipe."""
+    same = [name for name, known in shipped().items() if known == recipe]
+    return f"lifecycle/{same[0] if same else 'run'}"
+
+
+def register(home: Path, accelerators: int) -> bool:
+    """Bring Prefect to the wanted deployments and concurrency limits; False where this home has them already."""
+    mark = home / "prefect" / "deployments.digest"
+    wants = digest({"deployments": wanted(), "limits": {"accelerator": accelerators}})
+    if mark.exists() and mark.read_text() == wants:
+        return False
+    _apply(accelerators)
+    mark.write_text(wants)
+    return True
+
+
+def _apply(accelerators: int) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.flows import EntrypointType
+    from prefect.schedules import Cron
+
+    from flows.lifecycle import lifecycle
+
+    for name, row in wanted().items():
+        schedules = [
+            Cron(s["cron"], timezone=s["timezone"], active=s["active"], slug=s["slug"]) for s in row["schedules"]
+        ]
+        deployment = lifecycle.to_deployment(
+            name,
+            parameters=row["parameters"],
+            description=row["description"],
+            schedules=schedules,
+            work_pool_name=POOL,
+            tags=["headwater"],
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+        deployment.apply()  # type: ignore[union-attr]
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(name="accelerator", limit=accelerators)
+
+
+def prefect_yaml() -> str:
+    """The content of infra/prefect.yaml, for teams that deploy with `prefect deploy`."""
+    import yaml
+
+    rows = [
+        {
+            "name": name,
+            "description": row["description"],
+            "entrypoint": ENTRYPOINT,
+            "parameters": row["parameters"],
+            "schedules": row["schedules"],
+            "enforce_parameter_schema": True,
+            "tags": ["headwater"],
+            "work_pool": {"name": POOL},
+        }
+        for name, row in wanted().items()
+    ]
+    head = "# Written by `headwater deployments --yaml` from flows/recipes; tests check that it is up to date.\n"
+    return head + yaml.safe_dump(
+        {"name": "headwater", "deployments": rows}, sort_keys=False, allow_unicode=True, width=120
+    )

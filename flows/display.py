@@ -1,0 +1,170 @@
+"""What the `headwater` command shows to people: progress while a run goes on, and a summary at its end."""
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from components.ledger import Ledger, runs, work
+from components.ledger.tables import RunRow
+
+STATUS_STYLE = {"executed": "green", "skipped": "dim", "failed": "red", "running": "yellow"}
+
+
+class Watcher:
+    """Shows a run's steps as they come, with a bar for the one that reports progress. Writes to standard error."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.console = Console(stderr=True)
+        self.shown: dict[str, str] = {}
+        self.last: dict[str, int] = {}
+        self.bar: TaskID | None = None
+        self.status = ""
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(30),
+            TextColumn("{task.percentage:>3.0f}% {task.fields[note]}"),
+        )
+        self.progress = Progress(*columns, TimeElapsedColumn(), console=self.console, transient=True)
+
+    def __enter__(self) -> "Watcher":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, row: RunRow) -> None:
+        """Show what has changed since the last look."""
+        plan = (row.outcome or {}).get("plan")
+        if plan and "plan" not in self.shown:
+            self.shown["plan"] = "shown"
+            self.console.print(f"plan: {plan['text']}")
+        for step in runs.steps_of(self.ledger, row.id):
+            if step.status == "running":
+                self._advance(step.name, step.identity)
+            if self.shown.get(step.name) != step.status:
+                self.shown[step.name] = step.status
+                self._line(step.name, step.status, step.seconds)
+        if row.status != self.status:
+            self.status = row.status
+            self.console.print(f"run {row.id}: {row.status}")
+
+    def _line(self, name: str, status: str, seconds: float) -> None:
+        if status == "running":
+            self._close()
+            self.bar = self.progress.add_task(name, total=None, note="")
+        else:
+            self._close()
+            took = f" in {seconds:.1f} s" if status == "executed" else ""
+            self.console.print(f"  [{STATUS_STYLE.get(status, '')}]{status:>8}[/] {name}{took}")
+
+    def _advance(self, name: str, identity: str) -> None:
+        for report in work.progress_after(self.ledger, identity, self.last.get(identity, 0)):
+            self.last[identity] = report.id
+            if "warning" in report.row:
+                self.console.print(f"  [yellow]{name}: {report.row['warning']}[/]")
+            if self.bar is not None and report.row.get("total"):
+                note = f"{report.row['done']:g}/{report.row['total']:g} {report.row.get('unit', '')}"
+                if "loss" in report.row:
+                    note += f"  loss {report.row['loss']:.3f}  {report.row.get('tokens_per_second', 0):,.0f} tokens/s"
+                self.progress.update(self.bar, total=report.row["total"], completed=report.row["done"], note=note)
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.progress.remove_task(self.bar)
+            self.bar = None
+
+
+def print_summary(summary: dict[str, Any], addresses: dict[str, str], key_file: str) -> None:
+    """Steps with their times, scores, what was decided, and what to open."""
+    console = Console()
+    steps = Table(
+        "step", "status", "seconds", "budget", title=f"Run {summary['run']}: {summary['status']}", title_justify="left"
+    )
+    for step in summary["steps"]:
+        took = f"{step['seconds']:.1f}" if step["status"] != "skipped" else ""
+        steps.add_row(step["name"], step["status"], took, f"{step['budget_seconds'] or 0:.0f}")
+    for act in summary["acts"]:
+        steps.add_row(
+            act["name"],
+            "changed" if act["changed"] else "no change",
+            f"{act['seconds']:.1f}" if act["changed"] else "",
+            "",
+        )
+    console.print(steps)
+    if summary["scores"]:
+        console.print(_scores(summary))
+    for line in summary["gate"]:
+        console.print(f"gate: {line}", highlight=False)
+    if summary["decision"]:
+        decided = summary["decision"]
+        console.print(f"{decided['decision']} by {decided['by']} (as claimed): {decided['reason']}", highlight=False)
+    _closing(console, summary, addresses, key_file)
+
+
+def _scores(summary: dict[str, Any]) -> Table:
+    scores = Table("score", "value", "standard error", title="Scores", title_justify="left")
+    for name, value in summary["scores"].items():
+        error = summary["stderr"].get(name)
+        scores.add_row(name, f"{value:.4g}", "" if error is None else f"{error:.2g}")
+    return scores
+
+
+def _closing(console: Console, summary: dict[str, Any], addresses: dict[str, str], key_file: str) -> None:
+    model = summary["model"]
+    if summary["error"]:
+        console.print(f"[red]{summary['status']}[/]: {summary['error']}", highlight=False, soft_wrap=True)
+    if summary["status"] == "waiting" and model:
+        ref = f"{model['name']}/{model['version']}"
+        console.print(
+            f"{ref} waits for a decision: headwater approve {ref} --by WHO --reason WHY   (headwater why {ref})",
+            soft_wrap=True,
+        )
+    for name, address in addresses.items():
+        console.print(f"{name:<14} {address}", highlight=False, soft_wrap=True)
+    if summary["status"] == "completed" and model:
+        print(curl_line(summary["endpoint"], model["name"], key_file))
+    sys.stdout.flush()
+
+
+def curl_line(endpoint: str, model: str, key_file: str) -> str:
+    """A line that works when it is pasted into a shell on this machine."""
+    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Who was Emma?"}}], "max_tokens": 32}}'
+    return (
+        f'curl -s {endpoint}/chat/completions -H "Authorization: Bearer $(cat {key_file})" '
+        f"-H 'Content-Type: application/json' -d '{body}'"
+    )
+
+
+def print_rows(rows: list[dict[str, Any]], columns: list[str], empty: str) -> None:
+    """Rows as a table, or a sentence where there are none."""
+    if not rows:
+        print(empty)
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    Console().print(table)
+
+
+def print_tree(node: dict[str, Any], indent: int = 0) -> None:
+    """A lineage tree, one line a node."""
+    hidden = ("inputs", "kind", "ref", "digest")
+    rest = "  ".join(
+        f"{key}={_cell(value)}" for key, value in node.items() if key not in hidden and value not in (None, "")
+    )
+    print(f"{'  ' * indent}{node['kind']} {node['ref']}  {node['digest'][:12]}  {rest}".rstrip())
+    for below in node["inputs"]:
+        print_tree(below, indent + 1)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {v}" for k, v in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

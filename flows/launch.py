@@ -1,0 +1,228 @@
+"""Starting runs and following them. The command submits and watches; a killed command loses nothing."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Scheduled, State
+
+from components.errors import HeadwaterError, ServiceError
+from components.ledger import Ledger, promotion, runs
+from components.ledger.database import now
+from components.ledger.tables import RunRow
+from components.recipe import Recipe
+from components.settings import Settings
+from flows.deployments import deployment_for
+from flows.passage import recipe_digest
+
+POLL_SECONDS = 0.4
+LOOK_SECONDS = 3.0
+REVIVALS = 5
+"""How often a followed run whose process died is put back before it counts as failed."""
+GRACE_SECONDS = 25.0
+"""How long a run may be with a worker before its process takes the lease."""
+
+
+def submit(recipe: Recipe, here: Settings, ledger: Ledger) -> RunRow:
+    """The run of a recipe: the living one, put back to work if its process has died, or a new one."""
+    content = recipe.model_dump(mode="json")
+    with prefect_client() as client:
+        row = runs.open_run(ledger, recipe.name, content, recipe_digest(recipe), by=here.user, door="cli")
+        if (
+            row.flow_run
+            and (state := state_of(client, row.flow_run))
+            and (state.is_cancelled() or state.is_cancelling())
+        ):
+            runs.cancelled(ledger, row.id)
+            row = runs.open_run(ledger, recipe.name, content, recipe_digest(recipe), by=here.user, door="cli")
+        if row.flow_run is None:
+            deployment = client.read_deployment_by_name(deployment_for(recipe))
+            created = client.create_flow_run_from_deployment(
+                deployment.id,
+                parameters={"recipe": content},
+                name=row.id,
+                idempotency_key=row.id,
+                tags=["headwater:cli"],
+            )
+            runs.bound(ledger, row.id, str(created.id))
+        else:
+            revive(client, ledger, row)
+    found = runs.run(ledger, row.id)
+    assert found is not None
+    return found
+
+
+def revive(client: SyncPrefectClient, ledger: Ledger, row: RunRow) -> bool:
+    """Put a run whose process is gone back to Scheduled, under its own id; whether that was needed."""
+    if row.status not in runs.LIVE or row.lease > now() or row.flow_run is None:
+        return False
+    state = state_of(client, row.flow_run)
+    if state is None or state.is_scheduled() or state.is_cancelled() or state.is_cancelling():
+        return False
+    if row.status == "waiting" and state.is_paused() and not _decided(ledger, row):
+        return False
+    young = state.timestamp is not None and now() - state.timestamp.timestamp() < GRACE_SECONDS
+    if young and (state.is_pending() or (state.is_running() and row.status == "submitted")):
+        return False
+    client.set_flow_run_state(UUID(row.flow_run), Scheduled(message="Put back: its process is gone."), force=True)
+    return True
+
+
+def follow(ledger: Ledger, run_id: str, show: Callable[[RunRow], None], heal: Callable[[], None]) -> RunRow:
+    """Watch a run until it has ended or waits for a decision, reviving it when its process dies.
+
+    `heal` brings back services that have died; it is called every few seconds and whenever one does not answer.
+    """
+    revived, looked = 0, time.monotonic()
+    while True:
+        row = runs.run(ledger, run_id)
+        assert row is not None
+        show(row)
+        if row.status not in ("submitted", "running"):
+            return row
+        if time.monotonic() - looked > LOOK_SECONDS:
+            looked = time.monotonic()
+            heal()
+            revived += _look(ledger, row)
+            if revived > REVIVALS:
+                raise ServiceError(f"Run {run_id} lost its process {revived} times: see `headwater logs {run_id}`.")
+        time.sleep(POLL_SECONDS)
+
+
+def resume(ledger: Ledger, waiting: list[RunRow], form: dict[str, Any]) -> None:
+    """Wake every run that waits for a decision which has been made."""
+    with prefect_client() as client:
+        for row in waiting:
+            if row.flow_run is None:
+                continue
+            answer = client.resume_flow_run(UUID(row.flow_run), run_input=form)
+            if answer.status.value != "ACCEPT":  # killed before its form was saved: it reads the ledger anyway
+                client.set_flow_run_state(UUID(row.flow_run), Scheduled(message="Decided."), force=True)
+
+
+def cancel(ledger: Ledger, row: RunRow) -> None:
+    """Cancel a run: its flow through Prefect, its jobs at once."""
+    from prefect.states import Cancelled, Cancelling
+
+    from flows.cancelling import let_go
+
+    if row.status not in runs.LIVE:
+        raise HeadwaterError(f"Run {row.id} is {row.status} already.")
+    if row.flow_run:
+        with prefect_client() as client:
+            state = state_of(client, row.flow_run)
+            if state is not None and not state.is_final():
+                ends: State[Any] = Cancelling() if state.is_running() or state.is_pending() else Cancelled()
+                client.set_flow_run_state(UUID(row.flow_run), ends, force=not state.is_running())
+        let_go(row.flow_run)
+
+
+def state_of(client: SyncPrefectClient, flow_run: str) -> State[Any] | None:
+    """The state of a flow run; None when Prefect does not know it."""
+    try:
+        return client.read_flow_run(UUID(flow_run)).state
+    except ObjectNotFound:
+        return None
+
+
+@contextmanager
+def prefect_client() -> Iterator[SyncPrefectClient]:
+    """A client of this home's Prefect server; ServiceError when it does not answer."""
+    import httpx
+
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except httpx.TransportError as error:
+        raise ServiceError(
+            f"The Prefect server does not answer ({type(error).__name__}): `headwater up` starts it."
+        ) from None
+
+
+def _look(ledger: Ledger, row: RunRow) -> int:
+    """One look at Prefect: 1 when the run had to be put back; a run that Prefect ended without us is ended here too."""
+    try:
+        with prefect_client() as client:
+            state = state_of(client, row.flow_run) if row.flow_run else None
+            fresh = runs.run(ledger, row.id)
+            if state is None or fresh is None or fresh.status not in runs.LIVE:
+                return 0
+            if state.is_cancelled():
+                runs.cancelled(ledger, row.id)
+                return 0
+            if state.is_failed() and fresh.status == "submitted":
+                message = {"type": "FlowFailed", "message": state.message or "The flow failed before it began."}
+                runs.leave(ledger, row.id, "failed", error=message)
+                return 0
+            return int(revive(client, ledger, fresh))
+    except ServiceError:
+        return 0
+
+
+def _decided(ledger: Ledger, row: RunRow) -> bool:
+    model = (row.outcome or {}).get("model") or {}
+    candidate = promotion.latest_candidate(ledger, row.name, model.get("digest"))
+    return candidate is not None and promotion.decision(ledger, candidate.id) is not None
+
+
+def summary(ledger: Ledger, row: RunRow) -> dict[str, Any]:
+    """What `run --json` prints."""
+    outcome = row.outcome or {}
+    status = {"submitted": "running"}.get(row.status, row.status)
+    return {
+        "run": row.id,
+        "status": status,
+        "steps": [
+            {
+                "name": s.name,
+                "identity": s.identity,
+                "status": s.status,
+                "seconds": round(s.seconds, 2),
+                "budget_seconds": s.budget,
+            }
+            for s in runs.steps_of(ledger, row.id)
+        ],
+        "acts": [
+            {"name": a.name, "changed": a.changed, "seconds": round(a.seconds, 2)} for a in runs.acts_of(ledger, row.id)
+        ],
+        "model": outcome.get("model"),
+        "scores": outcome.get("scores", {}),
+        "stderr": outcome.get("stderr", {}),
+        "gate": outcome.get("gate", []),
+        "decision": outcome.get("decision"),
+        "plan": outcome.get("plan"),
+        "endpoint": outcome.get("endpoint"),
+        "error": (row.error or {}).get("message"),
+        "flow_run": row.flow_run,
+        "seconds": round((row.finished or now()) - row.created, 1),
+    }
+
+
+def flow_logs(row: RunRow) -> Iterator[str]:
+    """What the flow of a run has logged in Prefect, oldest first."""
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+
+    if row.flow_run is None:
+        return
+    wanted, offset = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(row.flow_run)])), 0
+    with prefect_client() as client:
+        while True:
+            answer = client.request(
+                "POST",
+                "/logs/filter",
+                json={
+                    "logs": wanted.model_dump(mode="json", exclude_unset=True),
+                    "sort": "TIMESTAMP_ASC",
+                    "offset": offset,
+                    "limit": 200,
+                },
+            )
+            rows = answer.json()
+            yield from (f"{line['timestamp'][:19]} {line['message']}" for line in rows)
+            if len(rows) < 200:
+                return
+            offset += len(rows)

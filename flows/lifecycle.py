@@ -1,0 +1,79 @@
+"""The lifecycle: one recipe, one run, from raw documents to a served model."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.logging import get_run_logger
+from prefect.states import Completed, State
+
+from components.ledger import Ledger, runs
+from components.recipe import Recipe
+from components.settings import Settings
+from components.store import Store, Stored
+from flows.cancelling import let_go
+from flows.curation import curation, preparation
+from flows.evaluation import evaluation, judge
+from flows.foresight import dry
+from flows.passage import Passage, resolve
+from flows.promotion import promotion, wait_for_decision
+from flows.serving import serving
+from flows.single import alone
+from flows.training import training
+
+
+def released(flow: Any, flow_run: Any, state: Any) -> None:
+    """The second net under a cancellation, when the flow's process is gone: nobody waits, so the job ends."""
+    let_go(str(flow_run.id))
+
+
+@flow(name="lifecycle", persist_result=True, result_serializer="json", on_cancellation=[released])
+def lifecycle(recipe: Recipe) -> State[str]:
+    """Curate, prepare, train, evaluate, register, approve and serve what `recipe` describes."""
+    with alone(recipe) as run:
+        corpus = curation(run)
+        samples = preparation(run, corpus)
+        plan(run, samples)
+        model = training(run, samples)
+        judged = evaluation(run, corpus, model)
+        candidate = promotion(run, judged)
+        wait_for_decision(run, candidate)
+        serving(run, candidate)
+        return Completed(message=ended(run), data=run.id)
+
+
+def plan(run: Passage, samples: Stored) -> None:
+    """Say what training will cost, before it is paid for; nothing where all of it is done."""
+    ahead = dry(run)
+    training(ahead, samples)
+    if all(step["would"] == "skip" for step in ahead.dry or []):
+        return
+    from components.planning import measure
+    from components.planning import plan as planned
+
+    sizes = {name: source["num_bytes"] for name, source in run.resolved["sources"].items()}
+    made = planned(run.recipe, measure(run.recipe.train[0].threads), sizes)
+    run.outcome["plan"] = made.model_dump(mode="json")
+    runs.note(run.ledger, run.id, run.outcome)
+    get_run_logger().info("plan: %s", made.summary())
+    create_markdown_artifact(key="plan", markdown=made.markdown(), description=f"The plan of {run.id}")
+
+
+def ended(run: Passage) -> str:
+    """How the run ended, in a line, with links on record."""
+    create_link_artifact(key="endpoint", link=run.outcome["endpoint"], description="OpenAI-compatible endpoint")
+    executed = [step.name for step in runs.steps_of(run.ledger, run.id) if step.status == "executed"]
+    acted = [act.name for act in runs.acts_of(run.ledger, run.id) if act.changed]
+    model = run.outcome["model"]
+    if not executed and not acted:
+        return f"no change: {model['name']}/{model['version']} is the champion already"
+    return f"{model['name']}/{model['version']} is the champion ({', '.join(executed + acted)})"
+
+
+def foresee(recipe: Recipe, here: Settings, ledger: Ledger, store: Store) -> list[dict[str, str]]:
+    """Which steps a run of `recipe` would execute, and what forces each: the same flows, in which steps are only looked at."""
+    seen: list[dict[str, str]] = []
+    run = Passage("dry-run", recipe, resolve(recipe, ledger, here), 0, "none", here, ledger, store, dry=seen)
+    corpus = curation(run)
+    judge(run, corpus, training(run, preparation(run, corpus)))
+    return seen

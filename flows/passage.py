@@ -1,0 +1,186 @@
+"""One passage of a recipe through the lifecycle, as the flow's process sees it: its run, its lease, its record."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefect.exceptions import Pause
+
+from components.digests import digest
+from components.errors import HeadwaterError, LeaseLost, SourceError
+from components.ledger import Ledger, promotion, runs, work
+from components.ledger.tables import SourceRow
+from components.recipe import Recipe, Source
+from components.settings import Settings, settings
+from components.sources import source_digest, source_files
+from components.steps import Input, described
+from components.store import Store
+from flows.cancelling import drop
+from flows.recipes import shipped_data
+
+BEAT_SECONDS = 4.0
+
+
+@dataclass
+class Passage:
+    """A run under way. Stage flows take it, and record through it what they did."""
+
+    id: str
+    recipe: Recipe
+    resolved: dict[str, Any]
+    attempt: int
+    flow_run: str
+    here: Settings
+    ledger: Ledger
+    store: Store
+    outcome: dict[str, Any] = field(default_factory=dict)
+    git: tuple[str | None, bool | None] = (None, None)
+    dry: list[dict[str, str]] | None = None
+    """Where set, steps are only looked at, and what would become of each is added here."""
+
+    def source(self, name: str) -> Input:
+        """A source of the recipe, as it was resolved when the run began."""
+        found = self.resolved["sources"][name]
+        return Input(
+            f"source:{name}", "source", found["digest"], {k: found[k] for k in ("name", "licence", "origin", "path")}
+        )
+
+    def act(self, name: str, reconcile: Callable[[], bool]) -> None:
+        """Bring the outside world to what the ledger says, and record whether anything had to change."""
+        started = time.monotonic()
+        changed = reconcile()
+        runs.acted(self.ledger, self.id, name, changed, time.monotonic() - started)
+
+    def tags(self) -> dict[str, str]:
+        """The ids that tie a run together, as they stand on MLflow runs, model versions and Ray jobs."""
+        commit, dirty = self.git
+        tags = {"headwater.run": self.id, "prefect.flow_run_id": self.flow_run, "headwater.recipe": self.recipe.name}
+        return {**tags, "git.commit": commit or "none", "git.dirty": str(bool(dirty)).lower()}
+
+
+@contextmanager
+def passage(recipe: Recipe, flow_run: str, flow_run_name: str, door: str) -> Iterator[Passage]:
+    """Enter the run of this flow run, keep its lease while the block runs, and record how it ended."""
+    here = settings()
+    ledger, store = Ledger(here.ledger_url), Store(here.store)
+    row = _own_run(ledger, recipe, flow_run, flow_run_name, door, here)
+    commit, dirty = git_state(Path(__file__).parent)
+    row = runs.enter(ledger, row.id, resolve(recipe, ledger, here), commit, dirty)
+    assert row.resolved is not None
+    run = Passage(
+        row.id, recipe, row.resolved, row.attempt, flow_run, here, ledger, store, git=(row.git_commit, row.git_dirty)
+    )
+    with _lease(ledger, run):
+        try:
+            yield run
+        except Exception as error:
+            status = "refused" if type(error).__name__ == "GateRefused" else "failed"
+            runs.leave(ledger, run.id, status, run.outcome, described(error))
+            raise
+        except Pause:
+            raise  # suspended; `waiting` is on record
+        except BaseException:
+            interrupted(run)
+            raise
+        else:
+            runs.leave(ledger, run.id, "completed", run.outcome)
+
+
+def resolve(recipe: Recipe, ledger: Ledger, here: Settings) -> dict[str, Any]:
+    """Every name in a recipe as a digest: sources by content, the champion by what it is now."""
+    sources = {source.name: _found(source, here) for source in recipe.sources}
+    for source in sources.values():
+        work.add_source(ledger, SourceRow(**source))
+    champion = promotion.champion(ledger, recipe.name)
+    return {"sources": sources, "champion": champion.digest if champion else None}
+
+
+def source_path(source: Source) -> Path:
+    """Where a source lies; raises SourceError where nothing does."""
+    kind, _, name = source.path.partition(":")
+    path = shipped_data(name) if kind == "shipped" else Path(source.path)
+    if not path.exists():
+        raise SourceError(f"Source {source.name}: nothing at {path}.")
+    return path
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """The digest by which two submissions of one recipe are known to be the same."""
+    return digest(recipe.model_dump(mode="json"))
+
+
+def git_state(folder: Path) -> tuple[str | None, bool | None]:
+    """The commit of the code in use and whether it was changed since; (None, None) outside a checkout."""
+    try:
+        ask = ["git", "-C", str(folder)]
+        commit = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        changed = subprocess.run([*ask, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None, None
+    return (commit.stdout.strip(), bool(changed.stdout.strip())) if commit.returncode == 0 else (None, None)
+
+
+def _found(source: Source, here: Settings) -> dict[str, Any]:
+    path = source_path(source)
+    files = source_files(path)
+    return {
+        "name": source.name,
+        "licence": source.licence,
+        "origin": source.origin,
+        "path": str(path),
+        "digest": source_digest(path, here.home / "cache" / "source-digests.json"),
+        "num_bytes": sum(file.stat().st_size for file in files),
+        "num_files": len(files),
+    }
+
+
+def _own_run(ledger: Ledger, recipe: Recipe, flow_run: str, flow_run_name: str, door: str, here: Settings) -> Any:
+    """The ledger's run of this flow run: the one that the command opened under this name, or one of its own."""
+    opened = runs.run(ledger, flow_run_name)
+    if opened is not None and opened.flow_run in (None, flow_run):
+        runs.bound(ledger, opened.id, flow_run)
+        return opened
+    content = recipe.model_dump(mode="json")
+    by = here.user if door == "cli" else door
+    return runs.open_run(ledger, recipe.name, content, recipe_digest(recipe), by=by, door=door, flow_run=flow_run)
+
+
+def interrupted(run: Passage) -> None:
+    """A signal ends this process (a cancellation, or the services go down): let the jobs go that only this run wants."""
+    runs.yielded(run.ledger, run.id, run.attempt)
+    drop(run.ledger, run.id)
+
+
+@contextmanager
+def _lease(ledger: Ledger, run: Passage) -> Iterator[None]:
+    """Renew the run's lease; when another process has entered the run, this one must not go on."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(BEAT_SECONDS):
+            try:
+                runs.renew(ledger, run.id, run.attempt)
+            except LeaseLost:
+                if not done.is_set():
+                    os.kill(os.getpid(), signal.SIGKILL)
+            except Exception:  # a busy database is no reason to give a run up: the lease has three more beats
+                continue
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def explained(error: BaseException) -> str:
+    """One line for a person."""
+    return str(error) if isinstance(error, HeadwaterError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,158 @@
+"""Promotion: a model that passed its gate becomes a candidate in MLflow, and waits for a decision."""
+
+import json
+import time
+
+from prefect import suspend_flow_run
+from prefect.input import RunInput
+from prefect.logging import get_run_logger
+
+from components.errors import GateRefused, HeadwaterError
+from components.ledger import promotion as decisions
+from components.ledger import queries, runs
+from components.ledger.tables import CandidateRow, DecisionRow
+from flows.evaluation import Judged
+from flows.passage import Passage
+
+
+def promotion(run: Passage, judged: Judged) -> CandidateRow:
+    """The candidate of a judged model, registered in MLflow under the alias `candidate`."""
+    name, digest = run.recipe.name, judged.model.digest
+    candidate = decisions.propose(
+        run.ledger,
+        CandidateRow(
+            name=name,
+            digest=digest,
+            evaluation=judged.evaluation.digest,
+            verdict=judged.verdict.digest,
+            baseline=judged.baseline,
+            passed=judged.passed,
+            run=run.id,
+            created=time.time(),
+        ),
+    )
+    run.act("register", lambda: _registered(run, judged))
+    version = decisions.intend(run.ledger, name, digest, run.id)
+    run.outcome["model"] = {"name": name, "version": version.version, "digest": digest}
+    return candidate
+
+
+def _registered(run: Passage, judged: Judged) -> bool:
+    """Intent in the ledger, version in MLflow, confirmation in the ledger; whether anything was made."""
+    from components.registry import versions
+
+    name, digest = run.recipe.name, judged.model.digest
+    intent = decisions.intend(run.ledger, name, digest, run.id)
+    there = [version for version in versions.look(name) if version.digest == digest]
+    if there and there[0].version == intent.version and intent.copies:
+        return False
+    number = versions.register(
+        name,
+        digest,
+        judged.model.path,
+        tags=_lineage(run, judged),
+        card=_card(run, judged),
+        scores=run.outcome["scores"],
+        example={"input": run.recipe.rollout.prompt},
+        experiment=name,
+    )
+    files = versions.copies(name, number, run.here.home / "mlflow" / "artifacts")
+    decisions.confirm(run.ledger, name, digest, number, {str(path): sha256 for path, sha256 in files})
+    champion = decisions.champion(run.ledger, name)
+    if champion is None or champion.digest != digest:
+        versions.alias(name, "candidate", number)
+    return True
+
+
+def _card(run: Passage, judged: Judged) -> str:
+    from components.registry.card import model_card
+
+    return model_card(
+        name=run.recipe.name,
+        digest=judged.model.digest,
+        summary=run.recipe.description or f"A {run.recipe.family} model of size {run.recipe.size}.",
+        sources=[source.model_dump() for source in run.recipe.sources],
+        scores=judged.scores,
+        gate=json.loads((judged.verdict.path / "gate.json").read_text())["rules"],
+        intended_use="What its recipe was written and evaluated for; the scores above say how well, on which data.",
+        limits=[
+            "It was judged by the scores above and by nothing else: evaluate it on your own task before you rely on it.",
+            "It gives no sources for what it says, and it may be wrong.",
+        ],
+        lineage=_lineage(run, judged),
+    )
+
+
+def _lineage(run: Passage, judged: Judged) -> dict[str, str]:
+    licences = sorted({f"{source.name}: {source.licence}" for source in run.recipe.sources})
+    made = queries.maker(run.ledger, judged.model.digest)
+    return {
+        **run.tags(),
+        "headwater.digest": judged.model.digest,
+        "headwater.evaluation": judged.evaluation.digest,
+        "headwater.gate": "passed" if judged.passed else "refused",
+        "headwater.gate_report": "; ".join(run.outcome["gate"])[:4000],
+        "headwater.licences": "; ".join(licences)[:4000],
+        "headwater.step": made.identity if made else "",
+        "ray.submission_id": (made.submission if made else None) or "none",
+    }
+
+
+class Decision(RunInput):
+    """The form that the Prefect UI shows for a suspended run."""
+
+    decision: str = "approve"
+    by: str = ""
+    reason: str = ""
+
+
+def wait_for_decision(run: Passage, candidate: CandidateRow) -> DecisionRow:
+    """The decision on a candidate; suspends the flow as long as there is none. Raises GateRefused on a rejection."""
+    decided = decisions.decision(run.ledger, candidate.id)
+    if decided is None and run.recipe.approval == "auto":
+        why = 'the recipe says approval = "auto"'
+        decided = decisions.decide(
+            run.ledger, candidate.id, "approved", by="recipe", reason=why, how="auto", approval="auto"
+        )
+    number = 0
+    while decided is None:
+        decided = _by_form(run, candidate, number)
+        number += 1
+    run.outcome["decision"] = {
+        "decision": decided.decision,
+        "by": decided.by,
+        "reason": decided.reason,
+        "how": decided.how,
+    }
+    if decided.decision != "approved":
+        raise GateRefused(f"{decided.by} rejected {run.recipe.name}: {decided.reason}.")
+    return decided
+
+
+def _by_form(run: Passage, candidate: CandidateRow, number: int) -> DecisionRow | None:
+    """Suspend until somebody resumes this run, by the form or by a decision in the ledger."""
+    model = run.outcome["model"]
+    described = f"**{model['name']}/{model['version']}** ({model['digest'][:8]}) waits for a decision.\n\n" + "\n".join(
+        f"- {line}" for line in run.outcome["gate"]
+    )
+    form = Decision.with_initial_data(description=described, decision="approve")
+    runs.leave(run.ledger, run.id, "waiting", run.outcome)
+    answer = suspend_flow_run(wait_for_input=form, key=f"approve-{number}")
+    runs.resumed(run.ledger, run.id, run.attempt)
+    known = decisions.decision(run.ledger, candidate.id)
+    if known or not answer.by:
+        return known
+    verdict = {"approve": "approved", "approved": "approved"}.get(answer.decision.strip().lower(), "rejected")
+    try:
+        return decisions.decide(
+            run.ledger,
+            candidate.id,
+            verdict,
+            by=answer.by,
+            reason=answer.reason,
+            how="form",
+            approval=run.recipe.approval,
+        )
+    except HeadwaterError as error:
+        get_run_logger().warning("The answer was refused: %s", error)
+        return None

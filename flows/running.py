@@ -1,0 +1,125 @@
+"""The commands around runs: plan, run, cancel."""
+
+import argparse
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from components.errors import HeadwaterError, UnknownRef
+from components.ledger import Ledger, runs
+from components.ledger.tables import RunRow
+from components.recipe import Recipe, read_recipe
+from components.settings import Settings, settings
+from components.store import Store
+from flows import site
+from flows.recipes import shipped_recipes
+
+
+def recipe_at(asked: argparse.Namespace) -> Recipe:
+    """The recipe that was asked for, by file or by the name of a shipped one."""
+    shipped = shipped_recipes()
+    path = shipped.get(asked.recipe, Path(asked.recipe))
+    return checked(read_recipe(path, asked.set))
+
+
+def checked(recipe: Recipe) -> Recipe:
+    """`recipe`, once every name in it is known to exist. Raises InputError naming the first that does not."""
+
+    from components.curation.filters import filters
+    from components.curation.privacy import known
+    from components.models import family
+    from components.training.objectives import objective
+    from flows.passage import source_path
+
+    family(recipe.family).fields(recipe.size)
+    filters(recipe.curate.filters)
+    known(recipe.curate.mask)
+    for phase in recipe.train:
+        objective(phase.objective)
+    for source in recipe.sources:
+        source_path(source)
+    return recipe
+
+
+def plan(asked: argparse.Namespace) -> int:
+    """What a recipe will cost on this machine."""
+    from components.planning import measure
+    from components.planning import plan as planned
+    from components.sources import source_files
+    from flows.passage import source_path
+
+    recipe = recipe_at(asked)
+    sizes = {s.name: sum(f.stat().st_size for f in source_files(source_path(s))) for s in recipe.sources}
+    made = planned(recipe, measure(recipe.train[0].threads), sizes)
+    print(json.dumps(made.model_dump(mode="json")) if asked.json else made.markdown())
+    return 0
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Submit a recipe and watch its run, or attach to the one that is under way."""
+    recipe, here = recipe_at(asked), settings()
+    if asked.dry_run:
+        return _dry_run(recipe, here, asked.json)
+    from flows.display import Watcher, print_summary
+    from flows.launch import follow, submit, summary
+
+    site.ready(here, site.say)
+    ledger = Ledger(here.ledger_url)
+    row = submit(recipe, here, ledger)
+    site.say(f"run {row.id}")
+    # A restarted Ray serves nothing: what should be served comes back while the run goes on.
+    threading.Thread(target=_serve_quietly, args=(here,), daemon=True).start()
+    if not asked.detach:
+        with Watcher(ledger) as watcher:
+            row = follow(ledger, row.id, watcher, lambda: site.ready(here, site.say))
+    found = summary(ledger, row)
+    if asked.json:
+        print(json.dumps(found))
+    else:
+        print_summary(found, site.addresses(here.home), site.key_file(here.home))
+    return _exit_status(row)
+
+
+def cancel(asked: argparse.Namespace) -> int:
+    """Cancel a run."""
+    from flows.launch import cancel as cancel_run
+
+    here = settings()
+    ledger = Ledger(here.ledger_url)
+    row = runs.run(ledger, asked.run)
+    if row is None:
+        raise UnknownRef(f"No run {asked.run!r}: `headwater runs` lists them.")
+    site.join(here)
+    cancel_run(ledger, row)
+    print(f"run {row.id}: cancelled")
+    return 0
+
+
+def _dry_run(recipe: Recipe, here: Settings, as_json: bool) -> int:
+    from flows.lifecycle import foresee
+
+    steps = foresee(recipe, here, Ledger(here.ledger_url), Store(here.store))
+    if as_json:
+        print(json.dumps({"steps": steps}))
+    else:
+        for step in steps:
+            print(f"{step['would']:<8} {step['name']:<18} {step['because']}")
+    return 0
+
+
+def _serve_quietly(here: Settings) -> None:
+    try:
+        site.serve(here)
+    except HeadwaterError as error:
+        site.say(f"serving is not up yet: {error}")
+
+
+def _exit_status(row: RunRow) -> int:
+    if row.status in ("failed", "refused", "cancelled"):
+        kind: Any = (row.error or {}).get("type")
+        from components import errors
+
+        known = getattr(errors, kind or "", None)
+        return known.exit_status if isinstance(known, type) and issubclass(known, HeadwaterError) else 1
+    return 0

@@ -1,0 +1,40 @@
+"""Training: the phases of a recipe in order, each from what it names as its start."""
+
+from prefect import flow
+
+from components.recipe import Recipe, TrainPhase
+from components.steps import Input, Step
+from components.store import Stored
+from flows.curation import as_input, chats, curation, preparation
+from flows.passage import Passage
+from flows.single import alone
+from flows.step import step
+
+TRAIN = Step("train", 1, "components.training.train:train", "components.training.config:TrainConfig", "export", "job")
+NOTHING = Input("init", "none", "random")
+
+
+def training(run: Passage, samples: Stored) -> Stored:
+    """The export of the last phase."""
+    exports: dict[str, Stored] = {}
+    for phase in run.recipe.train:
+        exports[phase.name] = _phase(run, phase, samples, exports)
+    return exports[run.recipe.train[-1].name]
+
+
+def _phase(run: Passage, phase: TrainPhase, samples: Stored, exports: dict[str, Stored]) -> Stored:
+    from components.training.config import TrainConfig
+
+    _, _, earlier = phase.init.partition(":")
+    init = as_input("init", exports[earlier]) if earlier else NOTHING
+    _, _, source = phase.data.partition(":")
+    data = chats(run, samples, phase.name, source) if source else samples
+    config = TrainConfig(family=run.recipe.family, size=run.recipe.size, phase=phase)
+    return step(run, TRAIN, config, as_input("samples", data), init, label=f"train:{phase.name}", trains=True)
+
+
+@flow(name="training", persist_result=False)
+def training_alone(recipe: Recipe) -> str:
+    """Everything up to the trained model; the digest of its export."""
+    with alone(recipe) as run:
+        return training(run, preparation(run, curation(run))).digest
