@@ -1,20 +1,20 @@
 """Every error that Headwater raises on purpose.
 
-    HeadwaterError                exit status 1: the work failed
-    ├── InputError                exit status 2: what was asked for is wrong; nothing was changed
-    │   ├── RecipeError           a recipe that cannot be read or does not validate
-    │   ├── SourceError           a source that is missing, unreadable, unlicensed or not what it claims to be
-    │   ├── UnknownName           a family, size, filter, task, objective or other name that does not exist
-    │   ├── UnknownRef            a REF that names no run, artifact or model version
-    │   ├── DecisionError         an approval that may not be given
-    │   └── NotYet                a command that exists in name only
-    ├── EmptyResult               a stage that was left with nothing to pass on
-    ├── StoreError                an artifact that is missing, torn or not what its digest says
-    ├── StepFailed                a step whose work raised; carries the step's name
-    ├── LeaseLost                 another process has taken over this run or step
-    ├── GateRefused               a model that does not meet the recipe's thresholds
-    ├── ServiceError              an engine that does not start or does not answer
-    └── TrainingError             training that cannot go on (not finite, no usable checkpoint, ...)
+HeadwaterError                exit status 1: the work failed
+├── InputError                exit status 2: what was asked for is wrong; nothing was changed
+│   ├── RecipeError           a recipe that cannot be read or does not validate
+│   ├── SourceError           a source that is missing, unreadable, unlicensed or not what it claims to be
+│   ├── UnknownName           a family, size, filter, task, objective or other name that does not exist
+│   ├── UnknownRef            a REF that names no run, artifact or model version
+│   ├── DecisionError         an approval that may not be given
+│   └── NotYet                a command that exists in name only
+├── EmptyResult               a stage that was left with nothing to pass on
+├── StoreError                an artifact that is missing, torn or not what its digest says
+├── StepFailed                a step whose work raised; carries the step's name
+├── LeaseLost                 another process has taken over this run or step
+├── GateRefused               a model that does not meet the recipe's thresholds
+├── ServiceError              an engine that does not start or does not answer
+└── TrainingError             training that cannot go on (not finite, no usable checkpoint, ...)
 """
 
 from collections.abc import Iterable

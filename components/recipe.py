@@ -20,7 +20,9 @@ NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 PLACE: dict[str, Any] = {"identity": False}
 Name = Annotated[str, Field(pattern=NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Budget = Annotated[int, Field(gt=0, json_schema_extra=PLACE, description="Seconds this step may take; shown beside the actual.")]
+Budget = Annotated[
+    int, Field(gt=0, json_schema_extra=PLACE, description="Seconds this step may take; shown beside the actual.")
+]
 
 
 class Strict(BaseModel):
@@ -47,7 +49,9 @@ class CurateConfig(Strict):
     language_confidence: Fraction = 0.8
     filters: tuple[str, ...] = ("length", "symbols", "repetition", "boilerplate")
     near_duplicates: Literal["minhash", "none"] = "minhash"
-    similarity: Fraction = Field(0.5, description="Jaccard similarity from which documents are near-duplicates.")
+    similarity: Fraction = Field(
+        0.3, description="Jaccard similarity of word pairs, in folded spelling, from which documents are near-duplicates."
+    )
     mask: tuple[str, ...] = ("email", "phone")
     held_out: float = Field(0.08, gt=0, lt=0.9, description="Fraction of the kept documents held out for evaluation.")
     seed: int = 0
@@ -74,7 +78,9 @@ class TrainPhase(Strict):
     batch_size: int = Field(16, gt=0, description="Samples per optimizer step, over all workers.")
     learning_rate: float = Field(3e-3, gt=0)
     warmup: Fraction = Field(0.05, description="Fraction of the steps with a rising learning rate.")
-    final_learning_rate: Fraction = Field(0.1, description="Last learning rate of the cosine, as a fraction of the peak.")
+    final_learning_rate: Fraction = Field(
+        0.1, description="Last learning rate of the cosine, as a fraction of the peak."
+    )
     weight_decay: float = Field(0.1, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     precision: Literal["fp32"] = "fp32"
@@ -174,10 +180,14 @@ class Recipe(Strict):
         for phase in self.train:
             kind, _, name = phase.init.partition(":")
             if kind == "phase" and name not in earlier:
-                raise ValueError(f"phase {phase.name} starts from {name!r}, which is no earlier phase ({', '.join(earlier) or 'none'})")
+                raise ValueError(
+                    f"phase {phase.name} starts from {name!r}, which is no earlier phase ({', '.join(earlier) or 'none'})"
+                )
             kind, _, name = phase.data.partition(":")
             if kind == "source" and roles.get(name) != "instructions":
-                raise ValueError(f"phase {phase.name} trains on {name!r}, which is no source with the role 'instructions'")
+                raise ValueError(
+                    f"phase {phase.name} trains on {name!r}, which is no source with the role 'instructions'"
+                )
             earlier.append(phase.name)
         for task in self.evaluate.tasks:
             if roles.get(task.source) != "evaluation":
@@ -190,13 +200,19 @@ class Recipe(Strict):
 
 
 def identity_fields(config: BaseModel) -> dict[str, Any]:
-    """The fields of a config that decide what comes out, as JSON values; those marked PLACE are left out."""
+    """The fields of a config that decide what comes out, as JSON values; those marked PLACE are left out, at any depth."""
     kept: dict[str, Any] = {}
     for name, field in type(config).model_fields.items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and extra.get("identity") is False:
             continue
-        kept[name] = json.loads(config.model_dump_json(include={name}))[name]
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            kept[name] = identity_fields(value)
+        elif isinstance(value, tuple) and any(isinstance(entry, BaseModel) for entry in value):
+            kept[name] = [identity_fields(entry) for entry in value]
+        else:
+            kept[name] = json.loads(config.model_dump_json(include={name}))[name]
     return kept
 
 
@@ -247,8 +263,17 @@ def _explain(error: Any) -> str:
 
 def _known(path: tuple[int | str, ...]) -> list[str]:
     """The keys of the model that stands at `path` of a recipe."""
-    inner: dict[str, type[Strict]] = {"sources": Source, "curate": CurateConfig, "prepare": PrepareConfig, "train": TrainPhase,
-                                      "evaluate": EvaluateConfig, "tasks": Task, "gate": GateConfig, "rules": Rule, "rollout": Rollout}
+    inner: dict[str, type[Strict]] = {
+        "sources": Source,
+        "curate": CurateConfig,
+        "prepare": PrepareConfig,
+        "train": TrainPhase,
+        "evaluate": EvaluateConfig,
+        "tasks": Task,
+        "gate": GateConfig,
+        "rules": Rule,
+        "rollout": Rollout,
+    }
     names = [part for part in path if isinstance(part, str)]
     return list((inner[names[-1]] if names else Recipe).model_fields)
 
@@ -275,7 +300,9 @@ def _enter(place: Any, part: str, key: str) -> Any:
     if isinstance(place, list):
         named = [entry for i, entry in enumerate(place) if part in (str(i), entry.get("name"))]
         if not named:
-            raise RecipeError(f"--set {key}: no {part!r} here. Known: {', '.join(str(e.get('name', i)) for i, e in enumerate(place))}.")
+            raise RecipeError(
+                f"--set {key}: no {part!r} here. Known: {', '.join(str(e.get('name', i)) for i, e in enumerate(place))}."
+            )
         return named[0]
     inside = place.setdefault(part, {})
     if not isinstance(inside, dict | list):

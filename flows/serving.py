@@ -12,6 +12,7 @@ from components.services.secrets import secret_file
 from components.services.site import site_of
 from components.serving import rollout
 from components.serving.rollout import Release
+from components.serving.smoke import smoke_test
 from components.settings import Settings
 from components.store import Store
 from flows.passage import Passage
@@ -49,7 +50,7 @@ def released(
         if champion is None or champion.digest != row.digest:
             _bring(here, [*releases(ledger, store), release_of(row, store, champion=False)])
             key = site_of(here.home).secret("api_key")
-            rollout.smoke_test(endpoint(here), key, f"{row.name}/{row.version}", how.prompt)
+            smoke_test(endpoint(here), key, f"{row.name}/{row.version}", how.prompt)
         return promotion.release(ledger, row)
 
 

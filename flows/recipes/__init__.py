@@ -14,9 +14,9 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def shipped_data(name: str) -> Path:
-    """The file or folder called `name` (as in austen or tiny/austen); raises SourceError naming the known ones."""
-    inside = [path for path in DATA.rglob("*") if path.is_dir() or (path.parent == DATA and path.name != "README.md")]
-    known = sorted(path.relative_to(DATA).as_posix() for path in inside)
-    if name not in known:
+    """The file or folder called `name` among the shipped data; raises SourceError naming the known ones."""
+    path = (DATA / name).resolve()
+    if not name or not path.is_relative_to(DATA) or not path.exists():
+        known = sorted(path.name for path in DATA.iterdir() if path.suffix != ".md")
         raise SourceError(f"No shipped data called {name!r}. Known: {', '.join(known)}.")
-    return DATA / name
+    return path

@@ -1,5 +1,6 @@
 """A small model with random weights as an export: big enough to say something, small enough to load at once."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ TEMPLATE = (
 )
 
 
-def make_export(folder: Path, seed: int = 0, context: int = 128, template: str | None = TEMPLATE) -> str:
+def _write_export(folder: Path, seed: int = 0, context: int = 128, template: str | None = TEMPLATE) -> str:
     """Write the export and return its digest."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -24,7 +25,10 @@ def make_export(folder: Path, seed: int = 0, context: int = 128, template: str |
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator([TEXT] * 4, trainers.BpeTrainer(vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False))
+    bpe.train_from_iterator(
+        [TEXT] * 4,
+        trainers.BpeTrainer(vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False),
+    )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>", pad_token="<|end|>")
     tokenizer.chat_template = template
     torch.manual_seed(seed)
@@ -38,7 +42,12 @@ def make_export(folder: Path, seed: int = 0, context: int = 128, template: str |
     return digest(folder_content(folder, "export"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def make_export() -> Callable[..., str]:
+    return _write_export
+
+
+@pytest.fixture(scope="session")
 def export(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("export") / "model"
-    return folder, make_export(folder)
+    return folder, _write_export(folder)

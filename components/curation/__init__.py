@@ -1,0 +1,1 @@
+"""Curation: raw documents to a corpus of kept ones, with the reason for every one that was dropped."""

@@ -1,0 +1,1 @@
+"""Deduplication: one file per method. The first document of a group, in the order of the sources, is the one kept."""

@@ -1,0 +1,1 @@
+"""Corpus to samples: the processor, the encoding and the packing."""

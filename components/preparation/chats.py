@@ -1,0 +1,119 @@
+"""Instruction pairs to samples: each chat is rendered with the chat template, with a mask on what the model says."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.artifacts import Facts, Report, Samples, SourceFiles
+from components.errors import EmptyResult, SourceError
+from components.preparation.packing import Packing
+from components.preparation.processor import ASSISTANT, END, PAD, USER, load_tokenizer, token_id
+from components.recipe import PrepareConfig
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+EXPECTED = (
+    'expected {"prompt": text, "completion": text} or {"messages": [{"role", "content"}, ...]}, '
+    "where system may lead, user and assistant take turns and assistant is last"
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message of a chat; a system message has been put before the user's text, as the chat template does."""
+
+    role: str
+    text: str
+
+
+def prepare_chats(
+    config: PrepareConfig, samples: Samples, source: SourceFiles, *, out: Path, scratch: Path, report: Report
+) -> Facts:
+    """Fill `out` with samples of kind "chats" from JSON lines, encoded with the processor of `samples`.
+
+    The mask is 1 on each answer and its end token. A chat longer than the context is left out and counted in the
+    facts: cut, it would teach the model to stop in mid-sentence. Raises SourceError naming file and line.
+    """
+    from shutil import copytree
+
+    copytree(samples.processor, out / "processor")
+    tokenizer = load_tokenizer(out / "processor")
+    packing = Packing(out, kind="chats", vocab_size=tokenizer.get_vocab_size())
+    chats = list(read_chats(source))
+    num_too_long = 0
+    for done, (name, turns) in enumerate(chats, 1):
+        ids, mask = encode_chat(tokenizer, turns)
+        if len(ids) > config.context:
+            num_too_long += 1
+        else:
+            packing.add(ids, mask, id=name, source=source.name, licence=source.licence)
+        if done % 256 == 0 or done == len(chats):
+            report({"done": done, "total": len(chats), "unit": "chats"})
+    end, pad = token_id(tokenizer, END), token_id(tokenizer, PAD)
+    described = packing.close(context=config.context, eos_token_id=end, pad_token_id=pad)
+    if not described["num_documents"]:
+        raise EmptyResult(
+            f"Source {source.name}: none of {len(chats)} chats fits into the context of {config.context} tokens."
+        )
+    counts = {name: described[name] for name in ("num_documents", "num_tokens", "vocab_size")}
+    return {**counts, "num_too_long": num_too_long}
+
+
+def encode_chat(tokenizer: "Tokenizer", turns: list[Turn]) -> tuple[list[int], list[int]]:
+    """Token ids and loss mask of a chat.
+
+    The special tokens are put in as ids, never read out of the text, so no message can forge a turn.
+    """
+    ids: list[int] = []
+    mask: list[int] = []
+    end = token_id(tokenizer, END)
+    for turn in turns:
+        answer = turn.role == "assistant"
+        text = tokenizer.encode(turn.text).ids
+        ids += [token_id(tokenizer, ASSISTANT if answer else USER), *text, end]
+        mask += [0, *[int(answer)] * (len(text) + 1)]
+    return ids, mask
+
+
+def read_chats(source: SourceFiles) -> Iterator[tuple[str, list[Turn]]]:
+    """(id, turns) of every chat of `source`: a .jsonl file, or a folder of them. Raises SourceError."""
+    files = [source.path] if source.path.is_file() else sorted(source.path.rglob("*.jsonl"))
+    if not files:
+        raise SourceError(f"Source {source.name}: {source.path} has no .jsonl file.")
+    for file in files:
+        name = file.name if file == source.path else file.relative_to(source.path).as_posix()
+        for number, line in enumerate(file.read_bytes().splitlines(), 1):
+            if line.strip():
+                yield f"{source.name}/{name}#{number}", _turns(line, f"{file}, line {number}")
+
+
+def _turns(line: bytes, where: str) -> list[Turn]:
+    try:
+        record = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{where}: not UTF-8 text (byte {error.start}); {EXPECTED}.") from None
+    except json.JSONDecodeError as error:
+        raise SourceError(f"{where}: not JSON ({error.msg} at column {error.colno}); {EXPECTED}.") from None
+    messages = _messages(record)
+    lead = ""
+    if messages and messages[0].role == "system":
+        lead = messages.pop(0).text + "\n\n"
+    roles = [turn.role for turn in messages]
+    if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
+        raise SourceError(f"{where}: {line[:80].decode(errors='replace')!r}: {EXPECTED}.")
+    return [Turn("user", lead + messages[0].text), *messages[1:]]
+
+
+def _messages(record: Any) -> list[Turn]:
+    """The messages of a well-formed record; empty where it has none."""
+    match record:
+        case {"prompt": str(prompt), "completion": str(completion)}:
+            return [Turn("user", prompt), Turn("assistant", completion)]
+        case {"messages": [*messages]}:
+            turns = [m for m in messages if isinstance(m, dict) and isinstance(m.get("content"), str)]
+            return [Turn(str(m.get("role")), m["content"]) for m in turns] if len(turns) == len(messages) else []
+        case _:
+            return []

@@ -1,0 +1,174 @@
+"""Requests in OpenAI's shapes: what is accepted, within which limits, and what is refused by name.
+
+A field that is not known here and changes nothing (`user`, `metadata`, `store`...) is accepted and ignored. One that
+would change the answer and is not supported is refused, because ignoring it would answer another question.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+MAX_PROMPTS = 256
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "audio": (),
+    "best_of": (1,),
+    "chat_template": (),
+    "chat_template_kwargs": ({},),
+    "frequency_penalty": (0,),
+    "function_call": ("none",),
+    "functions": ([],),
+    "grammar": (),
+    "guided_json": (),
+    "json_schema": (),
+    "logit_bias": ({},),
+    "min_p": (0,),
+    "min_tokens": (0,),
+    "modalities": (["text"],),
+    "presence_penalty": (0,),
+    "repetition_penalty": (1,),
+    "response_format": ({"type": "text"},),
+    "suffix": ("",),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "top_k": (0, -1),
+    "use_beam_search": (False,),
+    "web_search_options": (),
+}
+"""Fields that are not supported and change the answer, with the values (beside null) that ask for nothing."""
+
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+TokenIds = Annotated[list[TokenId], Field(min_length=1, fail_fast=True)]
+Texts = Annotated[list[str], Field(fail_fast=True)]
+ListsOfIds = Annotated[list[TokenIds], Field(fail_fast=True)]
+Stop = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Message(BaseModel):
+    """One turn of a conversation; content may be text or a list of text parts."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _joined(cls, content: Any) -> Any:
+        if not isinstance(content, list):
+            return content
+        if not all(isinstance(p, dict) and p.get("type") == "text" and isinstance(p.get("text"), str) for p in content):
+            raise ValueError("only parts of type 'text' are supported")
+        return "".join(part["text"] for part in content)
+
+    def plain(self) -> dict[str, str]:
+        """As a chat template reads it; `developer` is the newer name of `system`."""
+        return {"role": "system" if self.role == "developer" else self.role, "content": self.content}
+
+
+class StreamOptions(BaseModel):
+    """What a stream carries beside the text."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    include_usage: bool = False
+
+
+class Generation(BaseModel):
+    """What both endpoints take."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+    model: str = Field(min_length=1, max_length=200)
+    n: int | None = Field(1, ge=1, le=8)
+    temperature: float | None = Field(1.0, ge=0, le=2)
+    top_p: float | None = Field(1.0, ge=0, le=1)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_unsupported(cls, body: Any) -> Any:
+        for field, neutral in NEUTRAL.items():
+            value = body.get(field) if isinstance(body, dict) else None
+            if value is not None and not _is_one_of(value, neutral):
+                raise ValueError(f"{field} is not supported")
+        return body
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with a chunk of token counts."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def _shared(self) -> dict[str, Any]:
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop
+        return {
+            "n": self.n or 1,
+            "temperature": 1.0 if self.temperature is None else self.temperature,
+            "top_p": 1.0 if self.top_p is None else self.top_p,
+            "seed": self.seed,
+            "stop": stops or [],
+        }
+
+
+class CompletionRequest(Generation):
+    """POST /v1/completions."""
+
+    prompt: str | Texts | TokenIds | ListsOfIds = Field(union_mode="left_to_right")
+    max_tokens: int | None = Field(16, ge=0, le=2**20)
+    logprobs: int | None = Field(None, ge=0, le=20)
+    echo: bool | None = False
+
+    @field_validator("prompt")
+    @classmethod
+    def _some_prompts(cls, prompt: Any) -> Any:
+        if isinstance(prompt, list) and not prompt:
+            raise ValueError("there is no prompt in the list")
+        if isinstance(prompt, list) and not isinstance(prompt[0], int) and len(prompt) > MAX_PROMPTS:
+            raise ValueError(f"at most {MAX_PROMPTS} prompts in one request, got {len(prompt)}")
+        return prompt
+
+    def job(self, digest: str) -> dict[str, Any]:
+        """What the engine is asked."""
+        one = isinstance(self.prompt, str) or isinstance(self.prompt[0], int)
+        return self._shared() | {
+            "digest": digest,
+            "prompts": [self.prompt] if one else self.prompt,
+            "messages": None,
+            "max_tokens": 16 if self.max_tokens is None else self.max_tokens,
+            "logprobs": self.logprobs,
+            "echo": bool(self.echo),
+        }
+
+
+class ChatRequest(Generation):
+    """POST /v1/chat/completions."""
+
+    messages: list[Message] = Field(min_length=1, max_length=1000, fail_fast=True)
+    max_tokens: int | None = Field(None, ge=1, le=2**20)
+    max_completion_tokens: int | None = Field(None, ge=1, le=2**20)
+    logprobs: bool | None = False
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+
+    @model_validator(mode="after")
+    def _top_needs_logprobs(self) -> "ChatRequest":
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs to be true")
+        return self
+
+    def job(self, digest: str) -> dict[str, Any]:
+        """What the engine is asked."""
+        return self._shared() | {
+            "digest": digest,
+            "prompts": None,
+            "messages": [message.plain() for message in self.messages],
+            "max_tokens": self.max_completion_tokens or self.max_tokens,
+            "logprobs": (self.top_logprobs or 0) if self.logprobs else None,
+            "echo": False,
+        }
+
+
+def _is_one_of(value: Any, neutral: tuple[Any, ...]) -> bool:
+    """Equal and of a like kind: True is not 1."""
+    return any(value is other or (value == other and not isinstance(value, bool)) for other in neutral)

@@ -1,0 +1,57 @@
+"""The endpoint as its users meet it: a short conversation through the real `openai` client."""
+
+from typing import Any
+
+from components.errors import ServiceError
+
+
+def smoke_test(base_url: str, api_key: str, model: str, prompt: str) -> dict[str, Any]:
+    """Ask `model` whole, streamed and scored; what it said. Raises ServiceError if an answer is not as it must be.
+
+    `base_url` ends in /v1. A model without a chat template is asked for completions only.
+    """
+    import openai
+
+    # no retries, and no proxy of the environment between here and the endpoint
+    with openai.OpenAI(
+        base_url=base_url, api_key=api_key, max_retries=0, timeout=60, http_client=openai.DefaultHttpxClient(trust_env=False)
+    ) as client:
+        try:
+            _must(client.models.retrieve(model).id == model, f"{model} is listed under another name")
+            return {"model": model, "said": _ask(client, model, prompt), "scored": _score(client, model, prompt)}
+        except openai.OpenAIError as error:
+            raise ServiceError(f"The endpoint at {base_url} failed its smoke test: {error}.") from error
+
+
+def _ask(client: Any, model: str, prompt: str) -> str:
+    import openai
+
+    common = {"model": model, "max_tokens": 24, "temperature": 0}
+    chat = common | {"messages": [{"role": "user", "content": prompt}]}
+    try:
+        whole = client.chat.completions.create(**chat).choices[0].message.content
+        chunks = client.chat.completions.create(**chat, stream=True)
+        streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    except openai.BadRequestError as error:
+        if error.code != "no_chat_template":
+            raise
+        whole = client.completions.create(**common, prompt=prompt).choices[0].text
+        chunks = client.completions.create(**common, prompt=prompt, stream=True)
+        streamed = "".join(chunk.choices[0].text for chunk in chunks if chunk.choices)
+    _must(streamed == whole, f"streamed {streamed!r} is not {whole!r}")
+    return whole
+
+
+def _score(client: Any, model: str, prompt: str) -> int:
+    """How many tokens of the prompt were scored."""
+    scored = client.completions.create(model=model, prompt=prompt, max_tokens=1, temperature=0, echo=True, logprobs=1)
+    choice = scored.choices[0]
+    values = choice.logprobs.token_logprobs
+    _must(choice.text.startswith(prompt), f"the echo {choice.text!r} does not start with the prompt")
+    _must(values[0] is None and all(value <= 0 for value in values[1:]), f"these are no log-probabilities: {values}")
+    return scored.usage.prompt_tokens
+
+
+def _must(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ServiceError(f"The endpoint failed its smoke test: {otherwise}.")

@@ -1,0 +1,1 @@
+"""Samples to model: one loop for every objective, on one process or many."""

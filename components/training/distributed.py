@@ -1,0 +1,94 @@
+"""Where the workers of a phase run: in this process, or on Ray Train. Nothing else imports ray.train."""
+
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from components.errors import TrainingError
+from components.training.config import Job
+
+MAX_FAILURES = 3
+"""Lost workers are replaced so many times; each attempt resumes from our newest checkpoint, never from Ray's."""
+
+
+def run_workers(job: Job) -> None:
+    """Train to the last checkpoint with the workers that the phase asks for. Raises TrainingError."""
+    if job.config.phase.num_workers == 0:
+        _work(job.as_json())
+        return
+    with _connected(job.config.phase.num_workers):
+        _fit(job)
+
+
+def _work(job: dict[str, Any]) -> None:
+    """What each worker does. An error that another attempt would only meet again is left in the progress file."""
+    from components.training.arithmetic import exact_arithmetic
+    from components.training.group import Group
+    from components.training.loop import Loop
+    from components.training.progress import ProgressWriter
+
+    this = Job.from_json(job)
+    group = Group.current()
+    try:
+        with exact_arithmetic(this.config.phase.threads):
+            Loop(this, group).run()
+    except TrainingError as error:
+        if group.world_size == 1:
+            raise
+        if group.rank == 0:
+            ProgressWriter(this.progress).write({"error": str(error)})
+
+
+def _fit(job: Job) -> None:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    storage = job.scratch / "ray"
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config=job.as_json(),
+        torch_config=TorchConfig(backend="gloo"),
+        scaling_config=ScalingConfig(num_workers=job.config.phase.num_workers, resources_per_worker={"CPU": 1}),
+        # A name used before would make Ray continue from its own snapshot, also after success.
+        run_config=RunConfig(
+            name=f"attempt-{uuid.uuid4().hex[:12]}",
+            storage_path=str(storage),
+            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise TrainingError(f"Phase {job.config.phase.name}: Ray Train gave up: {reason[-1]}") from error
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+
+
+@contextmanager
+def _connected(num_workers: int) -> Iterator[None]:
+    """A connection to the cluster of RAY_ADDRESS, or to one that lives as long as this block."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    else:
+        ray.init(
+            num_cpus=num_workers,
+            include_dashboard=False,
+            object_store_memory=256 * 2**20,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,121 @@
+"""The training loop: the same for every objective, for one process and for many.
+
+Every worker holds the whole model, takes its share of each batch, and adds its gradients to the others' in one
+all-reduce; then all make the same step. Only rank 0 reads and writes checkpoints and progress; what it resumes from
+reaches the others by broadcast, so when a checkpoint is due is nobody else's business.
+"""
+
+import math
+import time
+
+import torch
+from torch import nn
+
+from components.errors import TrainingError
+from components.training.checkpoint import State, newest_verified, save
+from components.training.config import Job
+from components.training.flat import FlatModel, Sums
+from components.training.group import Group
+from components.training.loader import Loader, total_steps
+from components.training.model import initial_model, put_weights
+from components.training.objectives import objective
+from components.training.progress import Line, ProgressWriter
+from components.training.schedule import learning_rate
+
+
+class Loop:
+    """One worker's part of one phase."""
+
+    def __init__(self, job: Job, group: Group) -> None:
+        phase = job.config.phase
+        self.job, self.group, self.phase = job, group, phase
+        self.objective = objective(phase.objective)
+        self.loader = Loader(job.samples, batch_size=phase.batch_size, seed=phase.seed)
+        self.total = total_steps(phase, job.samples)
+        self.model: nn.Module = initial_model(job).train()
+        self.flat = FlatModel(self.model, num_metrics=len(self.objective.metrics))
+        self.optimizer = self.flat.optimizer(learning_rate=phase.learning_rate, weight_decay=phase.weight_decay)
+        self.tokens, self.loss = 0, 0.0
+
+    def run(self) -> None:
+        """Train from the newest checkpoint to the last step, and leave a checkpoint of it. Raises TrainingError."""
+        progress = ProgressWriter(self.job.progress) if self.group.rank == 0 else None
+        first, seconds = self.resume(progress)
+        start = saved = time.monotonic()
+        before = self.tokens
+        for step in range(first, self.total):
+            line = self.step(step)
+            if progress is None:
+                continue
+            now, last = time.monotonic(), step + 1 == self.total
+            if last or progress.due:
+                speed = (self.tokens - before) / (now - start)
+                progress.write({**line, "tokens_per_second": round(speed, 1)})
+            if last or now - saved >= self.phase.checkpoint_seconds:
+                self.save(step + 1, seconds + now - start)
+                saved = time.monotonic()
+
+    def step(self, step: int) -> Line:
+        """One optimizer step; returns what there is to show of it. Every worker raises the same TrainingError."""
+        sums = self.reduce(step)
+        self.loss = sums.loss / max(1, sums.num_targets)
+        norm = float(self.flat.gradients.norm())
+        if not (math.isfinite(self.loss) and math.isfinite(norm)):
+            raise TrainingError(
+                f"Phase {self.phase.name}: the loss is {self.loss} and the gradient norm {norm} at step {step + 1} of "
+                f"{self.total}; try a learning_rate below {self.phase.learning_rate}."
+            )
+        if norm > self.phase.clip_norm:
+            self.flat.gradients.mul_(self.phase.clip_norm / norm)
+        rate = learning_rate(self.phase, step, self.total)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.tokens += sums.num_tokens
+        means = {n: s / max(1, sums.num_targets) for n, s in zip(self.objective.metrics, sums.metrics, strict=True)}
+        shown = {"loss": self.loss, "learning_rate": rate, "grad_norm": norm, "tokens": self.tokens, **means}
+        return {"step": step + 1, "total": self.total, **shown}
+
+    def reduce(self, step: int) -> Sums:
+        """Put the mean gradient over all targets of batch `step` into `flat.gradients`; returns the batch's sums."""
+        batch = self.loader.batch(step, rank=self.group.rank, world_size=self.group.world_size)
+        self.flat.reduced.zero_()
+        if len(batch.input_ids):
+            found = self.objective.loss(self.model, batch)
+            found.loss_sum.backward()
+            metrics = [found.metric_sums[name] for name in self.objective.metrics]
+            self.flat.put_sums(found.loss_sum, found.num_targets, batch.num_tokens, metrics)
+        self.group.add(self.flat.reduced)
+        sums = self.flat.sums()
+        self.flat.gradients.div_(max(1, sums.num_targets))
+        return sums
+
+    def save(self, step: int, seconds: float) -> None:
+        """Write the checkpoint after `step` steps."""
+        state = State(step=step, loss=self.loss, tokens=self.tokens, seconds=seconds, job=self.job.digest)
+        model = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+        moments = {"exp_avg": self.flat.exp_avg, "exp_avg_sq": self.flat.exp_avg_sq}
+        save(self.job.checkpoints, state, model=model, optimizer=moments)
+
+    def resume(self, progress: ProgressWriter | None) -> tuple[int, float]:
+        """Bring all workers to rank 0's newest checkpoint, or its first weights: (steps done, seconds spent)."""
+        seconds = 0.0
+        done = torch.zeros(2, dtype=torch.int64)  # steps and tokens
+        found = newest_verified(self.job.checkpoints, progress.write, job=self.job.digest) if progress else None
+        if found and progress:
+            put_weights(self.model, found.tensors("model"), str(found.folder))
+            moments = found.tensors("optimizer")
+            self.flat.exp_avg.copy_(moments["exp_avg"])
+            self.flat.exp_avg_sq.copy_(moments["exp_avg_sq"])
+            done[0], done[1], seconds, self.loss = (
+                found.state.step,
+                found.state.tokens,
+                found.state.seconds,
+                found.state.loss,
+            )
+            progress.write({"resumed_from": found.state.step})
+        self.group.share(self.flat.values, self.flat.exp_avg, self.flat.exp_avg_sq, done)
+        step, self.tokens = done.tolist()
+        for state in self.optimizer.state.values():
+            state["step"].fill_(step)
+        return step, seconds

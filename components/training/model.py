@@ -1,0 +1,57 @@
+"""The model that a phase starts from: fresh, or with the weights of an earlier export."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from components.artifacts import Samples
+from components.errors import TrainingError
+from components.models import family
+from components.training.config import Job, TrainConfig
+
+
+def fresh_model(config: TrainConfig, samples: Samples) -> nn.Module:
+    """The phase's model for the vocabulary and context of `samples`, initialised from the phase's seed."""
+    described = samples.json("samples.json")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.phase.seed)
+        return family(config.family).build(
+            config.size,
+            vocab_size=described["vocab_size"],
+            context=described["context"],
+            eos_token_id=described["eos_token_id"],
+            pad_token_id=described["pad_token_id"],
+        )
+
+
+def initial_model(job: Job) -> nn.Module:
+    """The model before the first step of `job`. Raises TrainingError where the export is of another shape."""
+    model = fresh_model(job.config, job.samples)
+    if job.init is not None:
+        put_weights(model, exported_weights(job.init.path), str(job.init.path))
+    return model
+
+
+def exported_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of a Hugging Face folder, from all its safetensors files."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise TrainingError(f"{folder} has no .safetensors file to start from.")
+    return {name: tensor for file in files for name, tensor in load_file(file).items()}
+
+
+def put_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
+    """Copy `weights` into `model`: exactly its parameters, shared ones once. Raises TrainingError."""
+    parameters = dict(model.named_parameters())
+    if weights.keys() != parameters.keys():
+        odd = sorted(weights.keys() ^ parameters.keys())
+        raise TrainingError(f"The weights in {where} are of another architecture: {', '.join(odd[:3])} differ.")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            if weights[name].shape != parameter.shape:
+                raise TrainingError(
+                    f"{name} in {where} has the shape {tuple(weights[name].shape)}, here {tuple(parameter.shape)}."
+                )
+            parameter.copy_(weights[name])

@@ -1,0 +1,18 @@
+"""Supervised fine-tuning: predict the answers of chats, and only those (Ouyang et al. 2022)."""
+
+from dataclasses import replace
+
+from torch import nn
+
+from components.training.loader import Batch
+from components.training.objectives.base import Loss, Objective, next_token_loss
+
+
+def loss(model: nn.Module, batch: Batch) -> Loss:
+    """Cross-entropy summed over the answers' tokens, in nats, and how many of them were the likeliest token."""
+    found, logits = next_token_loss(model, batch)
+    correct = (logits.detach().argmax(-1) == batch.labels).sum()
+    return replace(found, metric_sums={"accuracy": correct})
+
+
+OBJECTIVE = Objective(kind="chats", loss=loss, metrics=("accuracy",))

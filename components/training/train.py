@@ -1,0 +1,102 @@
+"""Samples to model: run one training phase and export what came out of it."""
+
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import Export, Facts, Report, Samples
+from components.digests import file_digest
+from components.errors import TrainingError, UnknownName
+from components.models import family
+from components.training.config import Job, TrainConfig
+from components.training.objectives import objective
+
+
+def train(
+    config: TrainConfig, samples: Samples, init: Export | None, *, out: Path, scratch: Path, report: Report
+) -> Facts:
+    """Fill `out` with the model that the phase of `config` makes out of `samples`, starting from `init` or at random.
+
+    Progress and checkpoints live in `scratch`: called again after any kind of death, it goes on from the newest
+    verified checkpoint and ends with the same bytes. Raises UnknownName, and TrainingError where the loss is not
+    finite, the samples or `init` do not fit, or the workers were lost too often.
+    """
+    from components.training.distributed import run_workers
+    from components.training.progress import following
+
+    job = Job(config, samples, init, scratch)
+    check(job)
+    told: dict[str, Any] = {"warnings": [], "resumed_from": None, "error": None}
+    if not finished(job, lambda line: _pass_on(line, told, report)):
+        with following(job.progress, lambda line: _pass_on(line, told, report)):
+            run_workers(job)
+    if told["error"]:
+        raise TrainingError(told["error"])
+    return finish(job, out, told, report)
+
+
+def check(job: Job) -> None:
+    """Refuse what cannot work before anything is paid for. Raises UnknownName and TrainingError."""
+    phase, made = job.config.phase, family(job.config.family)
+    made.fields(job.config.size)
+    wanted = objective(phase.objective).kind
+    if phase.objective not in made.objectives:
+        raise UnknownName(f"objective of {made.name}", phase.objective, made.objectives)
+    kind = job.samples.json("samples.json")["kind"]
+    if kind != wanted:
+        raise TrainingError(f"Phase {phase.name}: {phase.objective} learns from {wanted}, but the samples are {kind}.")
+    if job.init is not None:
+        ours, theirs = (file_digest(f / "tokenizer.json") for f in (job.samples.processor, job.init.path))
+        if ours != theirs:
+            raise TrainingError(
+                f"Phase {phase.name}: the samples were made with tokenizer {ours[:8]} ({job.samples.processor}), "
+                f"the model it starts from has {theirs[:8]} ({job.init.path})."
+            )
+
+
+def finished(job: Job, report: Report) -> bool:
+    """Whether an earlier attempt came to the last step, so that only the export is left."""
+    from components.training.checkpoint import newest_verified
+    from components.training.loader import total_steps
+
+    found = newest_verified(job.checkpoints, report, job=job.digest)
+    return found is not None and found.state.step == total_steps(job.config.phase, job.samples)
+
+
+def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
+    """Export the last checkpoint; returns the facts of the phase."""
+    from components.training.arithmetic import exact_arithmetic
+    from components.training.checkpoint import newest_verified
+    from components.training.export import export
+    from components.training.model import fresh_model, put_weights
+
+    found = newest_verified(job.checkpoints, report, job=job.digest)
+    if found is None:
+        raise TrainingError(f"Phase {job.config.phase.name} ended without a usable checkpoint in {job.checkpoints}.")
+    model = fresh_model(job.config, job.samples)
+    put_weights(model, found.tensors("model"), str(found.folder))
+    with exact_arithmetic(job.config.phase.threads):
+        export(model, job.samples, out)
+    parameters, state = sum(p.numel() for p in model.parameters()), found.state
+    return {
+        "steps": state.step,
+        "tokens": state.tokens,
+        "seconds": round(state.seconds, 3),
+        "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
+        "final_loss": state.loss,
+        "parameters": parameters,
+        "flops": 6 * parameters * state.tokens,
+        "resumed_from": told["resumed_from"],
+        "warnings": told["warnings"],
+    }
+
+
+def _pass_on(line: dict[str, Any], told: dict[str, Any], report: Report) -> None:
+    """Report a line of progress; remember what belongs into the facts or ends the phase."""
+    if "step" in line:
+        shown = {name: value for name, value in line.items() if name not in ("step", "total")}
+        report({"done": line["step"], "total": line["total"], "unit": "steps", **shown})
+    if "warning" in line:
+        told["warnings"].append(line["warning"])
+        report(line)
+    for name in ("resumed_from", "error"):
+        told[name] = line.get(name, told[name])

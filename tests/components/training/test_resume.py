@@ -1,0 +1,99 @@
+"""Killed at any moment, or left with a damaged checkpoint: the same command ends with the same bytes."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from components.digests import folder_content
+from components.training.checkpoint import State, newest_verified
+from components.training.config import Job
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from components.artifacts import Samples
+from components.training.config import TrainConfig
+from components.training.train import train
+config, samples, folder, at = TrainConfig.model_validate_json(sys.argv[1]), *map(Path, sys.argv[2:4]), int(sys.argv[4])
+def report(line):
+    if line["done"] >= at:
+        os.kill(os.getpid(), signal.SIGKILL)
+out = folder / f"torn-{at}"
+out.mkdir()
+train(config, Samples(samples), None, out=out, scratch=folder, report=report)
+"""
+
+
+def test_two_kills_leave_no_trace_in_the_bytes(configure, samples, run_train, tmp_path):
+    config = configure(tokens=500_000, checkpoint_seconds=0.1)
+    undisturbed, facts, _ = run_train(config, samples, name="undisturbed")
+    (tmp_path / "killed").mkdir()
+    for at in (30, 400):
+        arguments = [config.model_dump_json(), samples.path, tmp_path / "killed", str(at)]
+        run = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True)
+        assert run.returncode == -signal.SIGKILL, run.stderr.decode()
+    out, resumed, _ = run_train(config, samples, name="killed")
+    assert 300 < resumed["resumed_from"] < resumed["steps"]
+    assert folder_content(out, "export") == folder_content(undisturbed, "export")
+    assert (resumed["final_loss"], resumed["tokens"]) == (facts["final_loss"], facts["tokens"])
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "says"),
+    [
+        ("model.safetensors", cut, "bytes, not"),
+        ("optimizer.safetensors", flip, "does not have the digest"),
+        ("manifest.json", cut, "JSONDecodeError"),
+    ],
+)
+def test_damaged_checkpoint_falls_back_with_a_warning(configure, samples, run_train, tmp_path, name, damage, says):
+    config = configure(checkpoint_seconds=0.01)
+    undisturbed, facts, _ = run_train(config, samples)
+    before, newest = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    damage(newest / name)
+    out, resumed, reports = run_train(config, samples)
+    assert [says in report["warning"] for report in reports if "warning" in report] == [True]
+    assert resumed["warnings"][0].startswith(f"Checkpoint {newest.name} is damaged")
+    assert resumed["resumed_from"] == int(before.name.removeprefix("step-")) < facts["steps"]
+    assert newest.with_suffix(".bad").is_dir()
+    assert folder_content(out, "export") == folder_content(undisturbed, "export")
+
+
+def test_interrupted_write_is_never_taken_for_a_checkpoint(configure, samples, run_train, tmp_path):
+    config = configure(tokens=10_000)
+    job = Job(config, samples, None, tmp_path / "run")
+    torn = job.checkpoints / ".step-00000099.partial"
+    torn.mkdir(parents=True)
+    (torn / "model.safetensors").write_bytes(b"half")
+    assert newest_verified(job.checkpoints, pytest.fail, job=job.digest) is None
+    _, facts, _ = run_train(config, samples)
+    assert newest_verified(job.checkpoints, pytest.fail, job=job.digest).state == State(
+        step=20,
+        loss=facts["final_loss"],
+        tokens=20 * 8 * 64,
+        seconds=pytest.approx(facts["seconds"], abs=1e-3),
+        job=job.digest,
+    )
+
+
+def test_all_checkpoints_damaged_starts_again(configure, samples, run_train, tmp_path):
+    config = configure(checkpoint_seconds=0.01)
+    undisturbed, _, _ = run_train(config, samples)
+    for checkpoint in (tmp_path / "run" / "checkpoints").iterdir():
+        flip(checkpoint / "state.json")
+    out, facts, _ = run_train(config, samples)
+    assert facts["resumed_from"] is None
+    assert len(facts["warnings"]) == 2
+    assert folder_content(out, "export") == folder_content(undisturbed, "export")
