@@ -50,7 +50,8 @@ class CurateConfig(Strict):
     filters: tuple[str, ...] = ("length", "symbols", "repetition", "boilerplate")
     near_duplicates: Literal["minhash", "none"] = "minhash"
     similarity: Fraction = Field(
-        0.3, description="Jaccard similarity of word pairs, in folded spelling, from which documents are near-duplicates."
+        0.3,
+        description="Jaccard similarity of word pairs, in folded spelling, from which documents are near-duplicates.",
     )
     mask: tuple[str, ...] = ("email", "phone")
     held_out: float = Field(0.08, gt=0, lt=0.9, description="Fraction of the kept documents held out for evaluation.")
@@ -248,13 +249,21 @@ def validated(content: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        wrong = [_explain(e) for e in error.errors()]
+        unknown_first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        wrong = [_explain(e, content) for e in unknown_first]
         more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
         raise RecipeError(f"{where}: {'; '.join(wrong[:3])}{more}.") from None
 
 
-def _explain(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"]) or "recipe"
+def _explain(error: Any, content: Any) -> str:
+    names = []
+    for part in error["loc"]:
+        content = (
+            content[part] if isinstance(content, list) or (isinstance(content, dict) and part in content) else None
+        )
+        named = isinstance(part, int) and isinstance(content, dict) and "name" in content
+        names.append(str(content["name"] if named else part))  # type: ignore[index]
+    where = ".".join(names) or "recipe"
     if error["type"] == "extra_forbidden":
         return f"{where}: no such key. Known here: {', '.join(_known(error['loc'][:-1]))}"
     given = f", got {error['input']!r:.60}" if not isinstance(error["input"], dict | list | tuple) else ""

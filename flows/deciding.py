@@ -28,12 +28,9 @@ def _decide(asked: argparse.Namespace, verdict: str) -> int:
         raise UnknownRef(f"{asked.version!r}: a decision is about one version, as in MODEL/3.")
     row = refs.model_version(ledger, asked.version)
     candidate = promotion.latest_candidate(ledger, row.name, row.digest)
-    run = runs.run(ledger, candidate.run) if candidate else None
-    if candidate is None or run is None:
+    if candidate is None:
         raise UnknownRef(f"{asked.version} was never gated, so there is nothing to decide.")
-    made = promotion.decide(
-        ledger, candidate.id, verdict, by=asked.by, reason=asked.reason, how="command", approval=run.recipe["approval"]
-    )
+    made = promotion.decide(ledger, candidate.id, verdict, by=asked.by, reason=asked.reason, how="command")
     waiting = promotion.waiting_runs(ledger, row.name, row.digest)
     if waiting:
         from flows.launch import resume

@@ -42,7 +42,7 @@ class Watcher:
         plan = (row.outcome or {}).get("plan")
         if plan and "plan" not in self.shown:
             self.shown["plan"] = "shown"
-            self.console.print(f"plan: {plan['text']}")
+            self.console.print(f"plan: {plan['text']}", soft_wrap=True)
         for step in runs.steps_of(self.ledger, row.id):
             if step.status == "running":
                 self._advance(step.name, step.identity)

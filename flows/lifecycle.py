@@ -48,15 +48,16 @@ def plan(run: Passage, samples: Stored) -> None:
     training(ahead, samples)
     if all(step["would"] == "skip" for step in ahead.dry or []):
         return
-    from components.planning import measure
-    from components.planning import plan as planned
+    from components.planning.machine import measure
+    from components.planning.plan import plan as planned
+    from components.planning.words import markdown, summary
 
     sizes = {name: source["num_bytes"] for name, source in run.resolved["sources"].items()}
     made = planned(run.recipe, measure(run.recipe.train[0].threads), sizes)
-    run.outcome["plan"] = made.model_dump(mode="json")
+    run.outcome["plan"] = {**made.model_dump(mode="json"), "text": summary(made)}
     runs.note(run.ledger, run.id, run.outcome)
-    get_run_logger().info("plan: %s", made.summary())
-    create_markdown_artifact(key="plan", markdown=made.markdown(), description=f"The plan of {run.id}")
+    get_run_logger().info("plan: %s", summary(made))
+    create_markdown_artifact(key="plan", markdown=markdown(made), description=f"The plan of {run.id}")
 
 
 def ended(run: Passage) -> str:

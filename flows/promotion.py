@@ -26,6 +26,7 @@ def promotion(run: Passage, judged: Judged) -> CandidateRow:
             evaluation=judged.evaluation.digest,
             verdict=judged.verdict.digest,
             baseline=judged.baseline,
+            approval=run.recipe.approval,
             passed=judged.passed,
             run=run.id,
             created=time.time(),
@@ -111,9 +112,7 @@ def wait_for_decision(run: Passage, candidate: CandidateRow) -> DecisionRow:
     decided = decisions.decision(run.ledger, candidate.id)
     if decided is None and run.recipe.approval == "auto":
         why = 'the recipe says approval = "auto"'
-        decided = decisions.decide(
-            run.ledger, candidate.id, "approved", by="recipe", reason=why, how="auto", approval="auto"
-        )
+        decided = decisions.decide(run.ledger, candidate.id, "approved", by="recipe", reason=why, how="auto")
     number = 0
     while decided is None:
         decided = _by_form(run, candidate, number)
@@ -144,15 +143,7 @@ def _by_form(run: Passage, candidate: CandidateRow, number: int) -> DecisionRow 
         return known
     verdict = {"approve": "approved", "approved": "approved"}.get(answer.decision.strip().lower(), "rejected")
     try:
-        return decisions.decide(
-            run.ledger,
-            candidate.id,
-            verdict,
-            by=answer.by,
-            reason=answer.reason,
-            how="form",
-            approval=run.recipe.approval,
-        )
+        return decisions.decide(run.ledger, candidate.id, verdict, by=answer.by, reason=answer.reason, how="form")
     except HeadwaterError as error:
         get_run_logger().warning("The answer was refused: %s", error)
         return None

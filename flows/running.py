@@ -44,15 +44,16 @@ def checked(recipe: Recipe) -> Recipe:
 
 def plan(asked: argparse.Namespace) -> int:
     """What a recipe will cost on this machine."""
-    from components.planning import measure
-    from components.planning import plan as planned
+    from components.planning.machine import measure
+    from components.planning.plan import plan as planned
+    from components.planning.words import markdown
     from components.sources import source_files
     from flows.passage import source_path
 
     recipe = recipe_at(asked)
     sizes = {s.name: sum(f.stat().st_size for f in source_files(source_path(s))) for s in recipe.sources}
     made = planned(recipe, measure(recipe.train[0].threads), sizes)
-    print(json.dumps(made.model_dump(mode="json")) if asked.json else made.markdown())
+    print(json.dumps(made.model_dump(mode="json")) if asked.json else markdown(made))
     return 0
 
 

@@ -76,8 +76,12 @@ def ready(here: Settings, report: Any) -> None:
 
 
 def join(here: Settings) -> None:
-    """Make this process a client of the home's services; before any engine is imported."""
+    """Make this process a client of the home's services, wherever they are now."""
     os.environ.update(services.environment(here.home))
+    if "prefect" in sys.modules:  # it read its settings when it was imported, and would start a server of its own
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
 
 
 def serve(here: Settings) -> bool:

@@ -28,7 +28,7 @@ def confirm(ledger: Ledger, name: str, digest: str, version: str, copies: dict[s
 
 
 def propose(ledger: Ledger, candidate: CandidateRow) -> CandidateRow:
-    """The candidate, once for each model, evaluation, verdict and baseline."""
+    """The candidate, once for each model, evaluation, verdict, baseline and way of approval."""
     with ledger.transaction() as session:
         known = session.scalars(
             select(CandidateRow).where(
@@ -37,6 +37,7 @@ def propose(ledger: Ledger, candidate: CandidateRow) -> CandidateRow:
                 CandidateRow.evaluation == candidate.evaluation,
                 CandidateRow.verdict == candidate.verdict,
                 CandidateRow.baseline == candidate.baseline,
+                CandidateRow.approval == candidate.approval,
             )
         ).first()
         if known is None:
@@ -77,9 +78,7 @@ def decision(ledger: Ledger, candidate_id: int) -> DecisionRow | None:
         return session.scalars(select(DecisionRow).where(DecisionRow.candidate == candidate_id)).first()
 
 
-def decide(
-    ledger: Ledger, candidate_id: int, verdict: str, *, by: str, reason: str, how: str, approval: str
-) -> DecisionRow:
+def decide(ledger: Ledger, candidate_id: int, verdict: str, *, by: str, reason: str, how: str) -> DecisionRow:
     """The one way in for a decision ('approved' or 'rejected').
 
     Raises DecisionError when it was decided already, when nobody is named, or when under manual approval the one who
@@ -93,7 +92,7 @@ def decide(
         if not by.strip() or not reason.strip():
             raise DecisionError("A decision needs a name and a reason: --by WHO --reason WHY.")
         runner = session.get_one(RunRow, row.run).started_by
-        if approval == "manual" and by.strip().casefold() == runner.casefold():
+        if row.approval == "manual" and by.strip().casefold() == runner.casefold():
             raise DecisionError(f"{by} ran this and may not decide on it: someone else has to.")
         if verdict == "approved":
             _may_be_approved(session, row)

@@ -22,7 +22,9 @@ def last_finished(ledger: Ledger, recipe: str, label: str) -> StepRow | None:
 def artifacts(ledger: Ledger, prefix: str) -> list[ArtifactRow]:
     """The artifacts whose digest begins with `prefix`."""
     with ledger.reading() as session:
-        return list(session.scalars(select(ArtifactRow).where(ArtifactRow.digest.startswith(prefix, autoescape=True)).limit(10)))
+        return list(
+            session.scalars(select(ArtifactRow).where(ArtifactRow.digest.startswith(prefix, autoescape=True)).limit(10))
+        )
 
 
 def maker(ledger: Ledger, artifact: str) -> StepRow | None:
@@ -34,7 +36,9 @@ def maker(ledger: Ledger, artifact: str) -> StepRow | None:
 def source(ledger: Ledger, digest: str, name: str) -> SourceRow | None:
     """A source by content and name."""
     with ledger.reading() as session:
-        query = select(SourceRow).where(SourceRow.digest == digest, SourceRow.name == name).order_by(SourceRow.id.desc())
+        query = (
+            select(SourceRow).where(SourceRow.digest == digest, SourceRow.name == name).order_by(SourceRow.id.desc())
+        )
         return session.scalars(query).first()
 
 
@@ -48,4 +52,6 @@ def steps_with_submission(ledger: Ledger, run: str) -> list[StepRow]:
 def registered(ledger: Ledger, digest: str) -> list[VersionRow]:
     """The versions under which a model is registered."""
     with ledger.reading() as session:
-        return list(session.scalars(select(VersionRow).where(VersionRow.digest == digest, VersionRow.version.is_not(None))))
+        return list(
+            session.scalars(select(VersionRow).where(VersionRow.digest == digest, VersionRow.version.is_not(None)))
+        )

@@ -3,7 +3,8 @@
 import secrets
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from components.errors import LeaseLost
 from components.ledger.database import Ledger, now
@@ -94,6 +95,8 @@ def leave(
         row.status, row.lease, row.error = status, 0.0, error
         row.outcome = {**(row.outcome or {}), **(outcome or {})}
         row.finished = None if status in LIVE else now()
+        if status not in LIVE:
+            _settle(session, run_id)
 
 
 def met(
@@ -179,6 +182,7 @@ def cancelled(ledger: Ledger, run_id: str) -> None:
         row = session.get_one(RunRow, run_id)
         if row.status in LIVE:
             row.status, row.lease, row.finished = "cancelled", 0.0, now()
+            _settle(session, run_id)
 
 
 def yielded(ledger: Ledger, run_id: str, attempt: int) -> None:
@@ -187,3 +191,9 @@ def yielded(ledger: Ledger, run_id: str, attempt: int) -> None:
         row = session.get_one(RunRow, run_id)
         if row.attempt == attempt:
             row.lease = 0.0
+
+
+def _settle(session: Session, run_id: str) -> None:
+    """A run that has ended is no longer in the middle of a step."""
+    open_steps = update(RunStepRow).where(RunStepRow.run == run_id, RunStepRow.status == "running")
+    session.execute(open_steps.values(status="failed"))

@@ -165,7 +165,7 @@ class CandidateRow(Table):
     """A gated model: what a decision is about. Bound to the model, its evaluation and the baseline it was compared with."""
 
     __tablename__ = "candidates"
-    __table_args__ = (UniqueConstraint("name", "digest", "evaluation", "verdict", "baseline"),)
+    __table_args__ = (UniqueConstraint("name", "digest", "evaluation", "verdict", "baseline", "approval"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
@@ -174,6 +174,8 @@ class CandidateRow(Table):
     verdict: Mapped[str]
     baseline: Mapped[str] = mapped_column(default="")
     """The champion's model digest at the time of the gate, or empty"""
+    approval: Mapped[str]
+    """manual or auto, as the recipe says: what was waved through is not what a person has approved"""
     passed: Mapped[bool]
     run: Mapped[str]
     created: Mapped[float]

@@ -24,7 +24,8 @@ def model_card(
     sources = list(sources)
     licences = sorted({source["licence"] for source in sources})
     parts = [
-        f"---\nlibrary_name: transformers\npipeline_tag: text-generation\nlicense: other\nlicense_name: {_quoted(', '.join(licences))}\n---",
+        "---\nlibrary_name: transformers\npipeline_tag: text-generation\nlicense: other\n"
+        f"license_name: {_quoted(', '.join(licences))}\n---",
         f"# {name}\n\n{summary}",
         "## Data\n\n" + _table(("Source", "Licence", "Origin", "Documents"), map(_source, sources)),
         "## Scores\n\n"

@@ -1,13 +1,14 @@
 """Learning curves: one MLflow run for each training step, however often it is mirrored."""
 
 import math
-import time
+from collections.abc import Iterator
 from typing import Any
 
 from components.registry.connection import experiment_id, mlflow_client, run_by_identity
 
-BATCH = 1000
-"""Most metrics that MLflow takes in one call."""
+BATCH = 900
+"""Metrics in one call; MLflow takes 1000 entries, and the row that crosses this bound may be long."""
+LAST_STEP = "headwater.last_step"
 
 
 def mirror(
@@ -25,13 +26,16 @@ def mirror(
     A row is {"step": int, metric: number, ...}, in rising order of steps, optionally with "time" in Unix seconds.
     Only rows after the last one that MLflow has are sent; `finished` ends the run. Raises ServiceError.
     """
+    from mlflow.entities import RunTag
+
     with mlflow_client() as client:
         run = run_by_identity(client, experiment_id(client, experiment), run_name, step_identity, tags)
         run_id = run.info.run_id
         _describe(client, run, tags, params)
-        metrics = _metrics([row for row in rows if row["step"] > _last_step(client, run)])
-        for start in range(0, len(metrics), BATCH):
-            client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+        last = int(run.data.tags.get(LAST_STEP, -1))
+        for batch in _batches([row for row in rows if row["step"] > last], run.info.start_time):
+            # MLflow writes metrics before tags, and takes a metric that it has already for the same
+            client.log_batch(run_id, metrics=batch, tags=[RunTag(LAST_STEP, str(batch[-1].step))])
         if finished and run.info.status != "FINISHED":
             client.set_terminated(run_id, "FINISHED")
     return run_id
@@ -46,19 +50,22 @@ def _describe(client: Any, run: Any, tags: dict[str, str], params: dict[str, Any
         client.log_batch(run.info.run_id, tags=new_tags, params=new_params)
 
 
-def _last_step(client: Any, run: Any) -> int:
-    """The last step of which every metric has arrived: the least over the metrics, as a batch may have been cut."""
-    histories = (client.get_metric_history(run.info.run_id, key) for key in run.data.metrics)
-    return min((max(metric.step for metric in history) for history in histories), default=-1)
-
-
-def _metrics(rows: list[dict[str, Any]]) -> list[Any]:
+def _batches(rows: list[dict[str, Any]], start_time: int) -> Iterator[list[Any]]:
+    """Metrics of whole rows, about BATCH at a time. A row without a time gets the run's, so that resending is no change."""
     from mlflow.entities import Metric
 
-    now = time.time()
-    return [
-        Metric(key, float(value), int(1000 * row.get("time", now)), row["step"])
-        for row in rows
-        for key, value in row.items()
-        if key not in ("step", "time") and isinstance(value, int | float) and math.isfinite(value)
-    ]
+    batch: list[Any] = []
+    for row in rows:
+        timestamp = int(1000 * row["time"]) if "time" in row else start_time
+        batch += [
+            Metric(key, float(value), timestamp, row["step"]) for key, value in row.items() if _is_metric(key, value)
+        ]
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _is_metric(key: str, value: Any) -> bool:
+    return key not in ("step", "time") and isinstance(value, int | float) and math.isfinite(value)

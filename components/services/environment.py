@@ -19,7 +19,7 @@ def environment(home: Path) -> dict[str, str]:
     site = site_of(home)
     if not site.records:
         raise ServiceError(f"No services are recorded in {site.home}: start them with `headwater up`.")
-    return clients(site)
+    return clients(site) | _past_proxies()
 
 
 def clients(site: Site) -> dict[str, str]:
@@ -56,4 +56,13 @@ def child_environment(engine: Engine, site: Site) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in engine.without}
     # Jobs and flows say `python` and mean the one that runs us.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return inherited | settings_of(engine, site) | {"PATH": path}
+    return inherited | settings_of(engine, site) | _past_proxies() | {"PATH": path}
+
+
+def _past_proxies() -> dict[str, str]:
+    """Where the caller goes through a proxy: loopback is not to be asked of it."""
+    if not any(name.lower() in ("http_proxy", "all_proxy") for name in os.environ):
+        return {}
+    hosts = (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(",")
+    spared = ",".join(dict.fromkeys([*filter(None, hosts), "127.0.0.1", "localhost"]))
+    return {"NO_PROXY": spared, "no_proxy": spared}

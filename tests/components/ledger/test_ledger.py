@@ -17,7 +17,7 @@ def ledger(home):
     return Ledger(f"sqlite:///{home}/ledger.db")
 
 
-def candidate(ledger, digest="d1", passed=True, baseline="", by="ann"):
+def candidate(ledger, digest="d1", passed=True, baseline="", by="ann", approval="manual"):
     run = runs.open_run(ledger, "demo", {}, digest, by=by, door="cli")
     row = CandidateRow(
         name="demo",
@@ -25,6 +25,7 @@ def candidate(ledger, digest="d1", passed=True, baseline="", by="ann"):
         evaluation="e",
         verdict="v",
         baseline=baseline,
+        approval=approval,
         passed=passed,
         run=run.id,
         created=0.0,
@@ -32,8 +33,8 @@ def candidate(ledger, digest="d1", passed=True, baseline="", by="ann"):
     return promotion.propose(ledger, row)
 
 
-def approve(ledger, row, by="bob", how="command", approval="manual"):
-    return promotion.decide(ledger, row.id, "approved", by=by, reason="good", how=how, approval=approval)
+def approve(ledger, row, by="bob", how="command"):
+    return promotion.decide(ledger, row.id, "approved", by=by, reason="good", how=how)
 
 
 def release(ledger, row, version):
@@ -74,6 +75,14 @@ def test_the_runner_may_not_approve(ledger):
     assert approve(ledger, row, by="bob").by == "bob"
     with pytest.raises(DecisionError, match="already"):
         approve(ledger, row, by="eve")
+
+
+def test_what_was_waved_through_is_not_approved_by_a_person(ledger):
+    waved = candidate(ledger, approval="auto")
+    approve(ledger, waved, by="recipe", how="auto")
+    asked = candidate(ledger, approval="manual")
+    assert promotion.decision(ledger, waved.id)
+    assert promotion.decision(ledger, asked.id) is None
 
 
 def test_no_approval_no_champion(ledger):

@@ -82,7 +82,9 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "model"
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    bpe.train_from_iterator(["It was a truth"], trainers.BpeTrainer(vocab_size=300, special_tokens=["<|end|>"], show_progress=False))
+    bpe.train_from_iterator(
+        ["It was a truth"], trainers.BpeTrainer(vocab_size=300, special_tokens=["<|end|>"], show_progress=False)
+    )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>", pad_token="<|end|>")
     sizes = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4}
     LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes, eos_token_id=0)).save_pretrained(folder)
@@ -192,7 +194,7 @@ def test_curves_are_sent_once(artifacts: Path) -> None:
 def test_the_card_keeps_its_tables_whole() -> None:
     assert "| bits_per_byte | 2.346 | 0.01 |" in CARD
     assert "| emma | public domain | nltk |" in CARD
-    assert "license_name: \"public domain\"" in CARD
+    assert 'license_name: "public domain"' in CARD
 
 
 def test_a_server_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

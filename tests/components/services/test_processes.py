@@ -90,5 +90,5 @@ def test_records_that_are_torn_are_named(tmp_path):
 
 def test_a_home_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(InputError, match="HEADWATER_HOME=.*file/home"):
+    with pytest.raises(InputError, match=r"HEADWATER_HOME=.*file/home"):
         services.up(tmp_path / "file" / "home", print)

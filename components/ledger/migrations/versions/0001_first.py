@@ -28,11 +28,12 @@ def upgrade() -> None:
         sa.Column("evaluation", sa.String(), nullable=False),
         sa.Column("verdict", sa.String(), nullable=False),
         sa.Column("baseline", sa.String(), nullable=False),
+        sa.Column("approval", sa.String(), nullable=False),
         sa.Column("passed", sa.Boolean(), nullable=False),
         sa.Column("run", sa.String(), nullable=False),
         sa.Column("created", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("name", "digest", "evaluation", "verdict", "baseline"),
+        sa.UniqueConstraint("name", "digest", "evaluation", "verdict", "baseline", "approval"),
     )
     op.create_table(
         "progress",
