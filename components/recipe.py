@@ -34,35 +34,37 @@ class Strict(BaseModel):
 class Source(Strict):
     """Raw material: a file or folder with its licence and origin."""
 
-    name: Name
+    name: Name = Field(description="By which phases and tasks refer to it.")
     path: str = Field(min_length=1, description="A file or folder, or shipped:NAME.")
     licence: str = Field(min_length=1, description="SPDX identifier or 'public domain'.")
     origin: str = Field(min_length=1, description="Where it came from: URL or package and version.")
-    role: Literal["documents", "instructions", "evaluation"] = "documents"
+    role: Literal["documents", "instructions", "evaluation"] = Field("documents", description="What it is read as.")
 
 
 class CurateConfig(Strict):
     """Documents to corpus: what is kept, and how it is cleaned."""
 
     max_characters: int = Field(6000, ge=200, description="Longer texts become several documents.")
-    languages: tuple[str, ...] = ("en",)
-    language_confidence: Fraction = 0.8
-    filters: tuple[str, ...] = ("length", "symbols", "repetition", "boilerplate")
-    near_duplicates: Literal["minhash", "none"] = "minhash"
+    languages: tuple[str, ...] = Field(("en",), description="Languages that are kept (ISO 639-1).")
+    language_confidence: Fraction = Field(0.8, description="Least probability of the identified language.")
+    filters: tuple[str, ...] = Field(
+        ("length", "symbols", "repetition", "boilerplate"), description="Rules that may drop a document, in this order."
+    )
+    near_duplicates: Literal["minhash", "none"] = Field("minhash", description="How near-duplicates are found.")
     similarity: Fraction = Field(
         0.3,
         description="Jaccard similarity of word pairs, in folded spelling, from which documents are near-duplicates.",
     )
-    mask: tuple[str, ...] = ("email", "phone")
+    mask: tuple[str, ...] = Field(("email", "phone"), description="Personal data that is replaced by a mark.")
     held_out: float = Field(0.08, gt=0, lt=0.9, description="Fraction of the kept documents held out for evaluation.")
-    seed: int = 0
+    seed: int = Field(0, description="Chooses which documents are held out.")
     budget_seconds: Budget = 40
 
 
 class PrepareConfig(Strict):
     """Corpus to samples: the tokenizer and the packing."""
 
-    vocab_size: int = Field(2048, ge=300, le=1_000_000)
+    vocab_size: int = Field(2048, ge=300, le=1_000_000, description="Tokens of the tokenizer, at most.")
     context: int = Field(256, ge=8, le=1_048_576, description="Tokens in a sample.")
     budget_seconds: Budget = 15
 
@@ -70,25 +72,33 @@ class PrepareConfig(Strict):
 class TrainPhase(Strict):
     """One training run: what it starts from, what it learns from, and for how long."""
 
-    name: Name
-    objective: str = "causal_lm"
-    init: str = Field("random", pattern=r"^(random|phase:[a-z][a-z0-9_-]*)$")
-    data: str = Field("corpus", pattern=r"^(corpus|source:[a-z][a-z0-9_-]*)$")
+    name: Name = Field(description="By which later phases refer to it.")
+    objective: str = Field("causal_lm", description="What is learnt.")
+    init: str = Field(
+        "random", pattern=r"^(random|phase:[a-z][a-z0-9_-]*)$", description="First weights: random, or phase:NAME."
+    )
+    data: str = Field(
+        "corpus",
+        pattern=r"^(corpus|source:[a-z][a-z0-9_-]*)$",
+        description="The corpus, or source:NAME of a source with the role instructions.",
+    )
     tokens: int | None = Field(None, gt=0, description="Token budget; or give `epochs`.")
-    epochs: float | None = Field(None, gt=0)
+    epochs: float | None = Field(None, gt=0, description="Passages over the data; or give `tokens`.")
     batch_size: int = Field(16, gt=0, description="Samples per optimizer step, over all workers.")
-    learning_rate: float = Field(3e-3, gt=0)
+    learning_rate: float = Field(3e-3, gt=0, description="At its peak.")
     warmup: Fraction = Field(0.05, description="Fraction of the steps with a rising learning rate.")
     final_learning_rate: Fraction = Field(
         0.1, description="Last learning rate of the cosine, as a fraction of the peak."
     )
-    weight_decay: float = Field(0.1, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
-    precision: Literal["fp32"] = "fp32"
+    weight_decay: float = Field(0.1, ge=0, description="AdamW's, on matrices only.")
+    clip_norm: float = Field(1.0, gt=0, description="Longest gradient; a longer one is scaled down to it.")
+    precision: Literal["fp32"] = Field("fp32", description="Of weights, gradients and optimizer state.")
     num_workers: int = Field(2, ge=0, le=1024, description="Processes of Ray Train; 0 trains in the driver.")
     threads: int = Field(1, gt=0, description="CPU threads per worker: part of the arithmetic, so part of the recipe.")
-    seed: int = 0
-    checkpoint_seconds: float = Field(10, gt=0, json_schema_extra=PLACE)
+    seed: int = Field(0, description="Of the first weights and of the order of samples.")
+    checkpoint_seconds: float = Field(
+        10, gt=0, json_schema_extra=PLACE, description="Seconds from one checkpoint to the next."
+    )
     budget_seconds: Budget = 180
 
     @model_validator(mode="after")
@@ -101,33 +111,33 @@ class TrainPhase(Strict):
 class Task(Strict):
     """One lm-eval task over an evaluation source: JSON lines with question, choices and answer (an index)."""
 
-    name: Name
-    source: Name
-    few_shot: int = Field(0, ge=0, le=32)
+    name: Name = Field(description="Gives the metric NAME_accuracy.")
+    source: Name = Field(description="A source with the role evaluation.")
+    few_shot: int = Field(0, ge=0, le=32, description="Examples before each question.")
 
 
 class EvaluateConfig(Strict):
     """What is measured, and which texts are shown."""
 
-    tasks: tuple[Task, ...] = ()
-    prompts: tuple[str, ...] = ("It was", "The", "She said")
-    sample_tokens: int = Field(48, gt=0, le=4096)
-    temperature: float = Field(0.7, ge=0)
+    tasks: tuple[Task, ...] = Field((), description="Questions that lm-eval scores.")
+    prompts: tuple[str, ...] = Field(("It was", "The", "She said"), description="Beginnings of the sampled texts.")
+    sample_tokens: int = Field(48, gt=0, le=4096, description="Tokens of a sampled text.")
+    temperature: float = Field(0.7, ge=0, description="Of the sampled texts; 0 takes the likeliest token.")
     held_out_documents: int | None = Field(None, gt=0, description="Score only so many held-out documents.")
-    seed: int = 0
+    seed: int = Field(0, description="Of the sampled texts.")
     budget_seconds: Budget = 60
 
 
 class Rule(Strict):
     """One threshold: a score against a bound, another score of the same report, or the champion's score."""
 
-    metric: str
-    min: float | None = None
-    max: float | None = None
+    metric: str = Field(description="A score of the evaluation's report.")
+    min: float | None = Field(None, description="Least value that passes.")
+    max: float | None = Field(None, description="Largest value that passes.")
     below: str | None = Field(None, description="Another metric of the same report that this one must be below.")
-    above: str | None = None
+    above: str | None = Field(None, description="Another metric of the same report that this one must be above.")
     regression: float | None = Field(None, ge=0, description="How much worse than the champion's is still accepted.")
-    lower_is_better: bool = True
+    lower_is_better: bool = Field(True, description="Which direction is worse, for `regression`.")
 
     @model_validator(mode="after")
     def _some_bound(self) -> "Rule":
@@ -139,31 +149,31 @@ class Rule(Strict):
 class GateConfig(Strict):
     """What a model must reach before a person is asked."""
 
-    rules: tuple[Rule, ...] = Field(min_length=1)
+    rules: tuple[Rule, ...] = Field(min_length=1, description="All of them must pass.")
     budget_seconds: Budget = 5
 
 
 class Rollout(Strict):
     """How an approved model is served. Nothing of it changes the model."""
 
-    replicas: int = Field(1, ge=1, le=1000)
-    threads: int = Field(1, ge=1)
-    prompt: str = "Who was Emma?"
+    replicas: int = Field(1, ge=1, le=1000, description="Copies of the model that answer side by side.")
+    threads: int = Field(1, ge=1, description="CPU threads of each.")
+    prompt: str = Field("Who was Emma?", description="What the smoke test asks.")
     budget_seconds: Budget = 40
 
 
 class Recipe(Strict):
     """One whole run, from sources to a served model."""
 
-    name: Name
-    description: str = ""
-    family: Name = "llama"
-    size: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")
-    approval: Literal["manual", "auto"] = "manual"
-    sources: tuple[Source, ...] = Field(min_length=1)
+    name: Name = Field(description="The name of the model that comes out.")
+    description: str = Field("", description="A sentence for the model card.")
+    family: Name = Field("llama", description="The architecture.")
+    size: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$", description="One of the family's named sizes.")
+    approval: Literal["manual", "auto"] = Field("manual", description="Whether a person has to approve the model.")
+    sources: tuple[Source, ...] = Field(min_length=1, description="What there is to learn from and to be judged by.")
     curate: CurateConfig = CurateConfig()
     prepare: PrepareConfig = PrepareConfig()
-    train: tuple[TrainPhase, ...] = Field(min_length=1)
+    train: tuple[TrainPhase, ...] = Field(min_length=1, description="The phases, in order.")
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig
     rollout: Rollout = Rollout()

@@ -170,7 +170,10 @@ def raised_again(label: str, error: dict[str, Any] | None) -> HeadwaterError:
         return kind(error["message"])
     if error["type"] == "UnknownName":
         return errors.InputError(error["message"])
-    if any(word in error["type"] for word in ("ActorDied", "ActorUnavailable", "WorkerCrashed", "RaySystem", "Connection", "Timeout")):
+    if any(
+        word in error["type"]
+        for word in ("ActorDied", "ActorUnavailable", "WorkerCrashed", "RaySystem", "Connection", "Timeout")
+    ):
         return errors.ServiceError(f"Step {label} was interrupted by {error['type']}: {error['message']}")
     return StepFailed(f"Step {label} failed with {error['type']}: {error['message']}")
 

@@ -95,17 +95,19 @@ def _regression(rule: Rule, value: float, accepted: float, champion: Scores | No
     if champion is None:
         return True, f"{rule.metric} {shown} has no champion to compare with"
     if rule.metric not in champion:
-        return True, f"{rule.metric} {shown} has nothing to compare with: the champion's report lacks it"
+        return False, f"{rule.metric} {shown} cannot be compared: the champion's report lacks it"
     theirs = champion[rule.metric]["value"]
     worse = value - theirs if rule.lower_is_better else theirs - value
-    # 0.74 + 0.05 - 0.74 is a little above 0.05 in binary: such a difference is rounding, not a regression.
-    passed = worse <= accepted or math.isclose(worse, accepted, rel_tol=1e-9)
+    if math.isclose(worse, accepted, rel_tol=1e-9):
+        worse = accepted  # 0.79 - 0.74 is a little above 0.05 in binary: that is rounding, not a regression
     ours, other = _numbers(value, theirs)
     against = f"{rule.metric} {ours} against the champion's {other}"
     if worse <= 0:
-        return passed, f"{against} is no worse"
-    limit = "is accepted" if passed else "is the most that is accepted"
-    return passed, f"{against} is {_numbers(worse, accepted)[0]} worse, {_numbers(accepted, worse)[0]} {limit}"
+        return True, f"{against} is no worse"
+    amount, limit = _numbers(worse, accepted)
+    if worse <= accepted:
+        return True, f"{against} is {amount} worse, {limit} is accepted"
+    return False, f"{against} is {amount} worse, only {limit} is accepted"
 
 
 def _numbers(value: float, bound: float) -> tuple[str, str]:

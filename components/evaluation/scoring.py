@@ -1,15 +1,12 @@
 """The likelihood of held-out documents under a causal language model, and standard errors of ratios."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.errors import HeadwaterError
-
-if TYPE_CHECKING:
-    import torch
 
 Floats = NDArray[np.float64]
 

@@ -5,6 +5,7 @@ the highest summed log-probability after the question. Nothing is fetched: the i
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 EXPECTED = 'expected {"question": string, "choices": [two or more strings], "answer": index of a choice}'
-FEW_SHOT_SEED = 1234
-"""lm-eval's default for drawing the examples, so that its published few-shot numbers are comparable."""
 
 
 def run_tasks(
@@ -42,20 +41,16 @@ def run_tasks(
     questions = {task.name: _items_of(task, items) for task in tasks}
     if not tasks:
         return {}
-    from lm_eval.api.task import ConfigurableTask
     from lm_eval.evaluator import evaluate
 
-    from components.evaluation.lm import TransformersLM
+    from components.evaluation.lm import Questions, TransformersLM
 
-    built = {task.name: ConfigurableTask(config=_described(task, questions[task.name])) for task in tasks}
-    for task in built.values():
-        task.set_fewshot_seed(FEW_SHOT_SEED)
     # lm-eval draws progress bars on standard error; progress goes through `report`. Accuracy's standard error is
     # analytic, so the number of bootstrap draws only has to be above zero.
     with redirect_stderr(StringIO()):
-        found = evaluate(
-            TransformersLM(model, tokenizer, report), {"tasks": built}, bootstrap_iters=1, log_samples=False
-        )
+        built = {task.name: Questions(task, questions[task.name]) for task in tasks}
+        lm = TransformersLM(model, tokenizer, report)
+        found = evaluate(lm, {"tasks": built}, bootstrap_iters=1, log_samples=False)
     return {f"{task.name}_accuracy": _score(found["results"][task.name]) for task in tasks}
 
 
@@ -63,6 +58,8 @@ def read_items(source: SourceFiles) -> list[Item]:
     """The items of a source, a JSON-lines file or a folder of them. Raises SourceError with the file and the line."""
     found = []
     for file in source_files(source.path):
+        if file != source.path and file.suffix != ".jsonl":
+            continue
         name = file.name if file == source.path else file.relative_to(source.path).as_posix()
         try:
             lines = file.read_bytes().split(b"\n")
@@ -82,7 +79,7 @@ def _items_of(task: Task, items: Sequence[SourceFiles]) -> list[Item]:
         raise UnknownName(f"source of task {task.name}", task.source, sorted(sources))
     found = read_items(sources[task.source])
     # The examples before a question are drawn from the other items; copies of the question do not count.
-    others = len(found) - max(found.count(item) for item in found) if task.few_shot else 0
+    others = len(found) - max(Counter(map(json.dumps, found)).values())
     if others < task.few_shot:
         raise SourceError(
             f"Source {task.source}: {others} items besides the question, task {task.name} wants {task.few_shot} examples."
@@ -93,7 +90,7 @@ def _items_of(task: Task, items: Sequence[SourceFiles]) -> list[Item]:
 def _item(line: bytes, where: str) -> Item:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise SourceError(f"{where} is not JSON: {EXPECTED}.") from None
     if not isinstance(record, dict):
         raise SourceError(f"{where} is a {type(record).__name__}: {EXPECTED}.")
@@ -131,26 +128,6 @@ WRONG: dict[str, Callable[[Item], bool]] = {
     "answer": _wrong_answer,
 }
 """What an item must hold, and what is wrong with it; "answer" is looked at after "choices"."""
-
-
-def _described(task: Task, items: list[Item]) -> dict[str, Any]:
-    """The task in lm-eval's terms. Choices bring their own leading space, so nothing is put before them."""
-    from datasets import Dataset, DatasetDict
-
-    # The values of doc_to_* are names of columns, so nothing in the items is read as a template.
-    return {
-        "task": task.name,
-        "custom_dataset": lambda **_: DatasetDict({"test": Dataset.from_list(items)}),
-        "output_type": "multiple_choice",
-        "test_split": "test",
-        "fewshot_split": "test",
-        "doc_to_text": "question",
-        "doc_to_choice": "choices",
-        "doc_to_target": "answer",
-        "target_delimiter": "",
-        "num_fewshot": task.few_shot,
-        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-    }
 
 
 def _score(result: dict[str, Any]) -> dict[str, Any]:

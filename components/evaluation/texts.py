@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -47,12 +48,14 @@ def sample_texts(
 def _continue(model: Any, inputs: Any, steps: int, temperature: float, end: int | None, generator: Any) -> list[Any]:
     """At most `steps` new token ids for each row of `inputs` (batch, time), each list cut before the end token."""
     import torch
+    from transformers import DynamicCache
 
-    chosen, cache = [], None
+    # transformers 5 renames the argument on its way; the cache itself is filled in place.
+    name = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
+    chosen, cache = [], {name: DynamicCache(config=model.config)}
     with torch.inference_mode():
         for _ in range(steps):
-            output = model(input_ids=inputs, past_key_values=cache, use_cache=True)
-            logits, cache = output.logits[:, -1].double(), output.past_key_values
+            logits = model(input_ids=inputs, use_cache=True, **cache).logits[:, -1].double()
             if temperature > 0:
                 inputs = torch.multinomial(torch.softmax(logits / temperature, -1), 1, generator=generator)
             else:

@@ -121,7 +121,7 @@ def _tokens(phase: TrainPhase, recipe: Recipe, source_bytes: dict[str, int]) -> 
 def _assumptions(recipe: Recipe) -> tuple[str, ...]:
     share = utilisation(family(recipe.family).fields(recipe.size))
     assumed = [
-        f"Training reaches {share:.0%} of the measured peak of matrix products (measured on CPU cores).",
+        f"Training reaches {share:.0%} of the measured peak of matrix products (fitted to small models on CPU cores).",
         f"A phase on Ray Train takes {START_SECONDS:.0f} s to start and end.",
         "Memory: fp32 weights, gradients and AdamW moments in every worker, and the activations of its share.",
     ]

@@ -92,7 +92,7 @@ class Engine:
             if stopped:
                 yield _piece(text, _before(waiting, offset + given), "stop")
                 return
-            released, waiting = (waiting, []) if read == given else ([], waiting)
+            released, waiting = (waiting, []) if text and read == given else ([], waiting)
             yield _piece(text, released)
         yield _last(detokenizer, scanner, waiting, offset + given, "length", sampled=0)
 

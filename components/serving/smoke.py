@@ -14,7 +14,11 @@ def smoke_test(base_url: str, api_key: str, model: str, prompt: str) -> dict[str
 
     # no retries, and no proxy of the environment between here and the endpoint
     with openai.OpenAI(
-        base_url=base_url, api_key=api_key, max_retries=0, timeout=60, http_client=openai.DefaultHttpxClient(trust_env=False)
+        base_url=base_url,
+        api_key=api_key,
+        max_retries=0,
+        timeout=60,
+        http_client=openai.DefaultHttpxClient(trust_env=False),
     ) as client:
         try:
             _must(client.models.retrieve(model).id == model, f"{model} is listed under another name")

