@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-THREADS = 2
-"""CPU threads: part of the arithmetic, so the same everywhere."""
+THREADS = 1
+"""CPU threads: part of the arithmetic, so the same everywhere. One, because at these sizes two wait for each other."""
 LONGEST_WINDOW = 4096
 """Tokens of a window at most, for models whose context does not fit into memory."""
 SHOWN_PER_PROMPT = 2

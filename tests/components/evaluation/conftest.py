@@ -72,12 +72,14 @@ def run_evaluate(tmp_path, export, corpus):
     """Evaluate and return (out, facts, reports)."""
     runs = []
 
-    def run(config=None, export=export, corpus=corpus):
+    def run(config=None, *items, export=export, corpus=corpus):
         out = tmp_path / f"out-{len(runs)}"
         out.mkdir()
         runs.append(out)
         reports = []
-        facts = evaluate(config or EvaluateConfig(), export, corpus, out=out, scratch=tmp_path, report=reports.append)
+        facts = evaluate(
+            config or EvaluateConfig(), export, corpus, *items, out=out, scratch=tmp_path, report=reports.append
+        )
         return out, facts, reports
 
     return run

@@ -4,13 +4,14 @@ import math
 import numpy as np
 import pytest
 
-from components.artifacts import Export
+from components.artifacts import Export, SourceFiles
 from components.digests import folder_content
 from components.errors import EmptyResult, HeadwaterError, StoreError
 from components.evaluation.baselines import fit, likeliest_weight
+from components.evaluation.evaluate import exact_arithmetic
 from components.evaluation.scoring import ratio, windows
 from components.evaluation.texts import continued_words, known_words
-from components.recipe import EvaluateConfig
+from components.recipe import EvaluateConfig, Task
 
 CONTEXT = 64
 
@@ -30,7 +31,7 @@ def independent_nats(export, text):
         # The first window scores CONTEXT tokens, each later one half as many after as much history.
         half = CONTEXT // 2
         begin = 0 if i < CONTEXT else (i - CONTEXT) // half * half + half
-        with torch.no_grad():
+        with exact_arithmetic(1), torch.no_grad():
             logits = model(input_ids=torch.tensor([read[begin : i + 1]])).logits[0, -1]
         total -= float(torch.log_softmax(logits, -1)[target])
     return total, len(ids)
@@ -57,18 +58,25 @@ def test_bits_per_byte_and_perplexity_are_those_of_an_independent_computation(ru
     assert facts["documents"] == 2
 
 
-def test_the_same_inputs_give_the_same_bytes_and_every_held_out_byte_is_counted_once(run_evaluate, texts):
-    first, facts, reports = run_evaluate()
-    second, _, _ = run_evaluate()
+def test_the_same_inputs_give_the_same_bytes_and_every_held_out_byte_is_counted_once(run_evaluate, texts, tmp_path):
+    questions = [{"question": "She", "choices": [" was", " were"], "answer": i % 2} for i in range(4)]
+    file = tmp_path / "agreement.jsonl"
+    file.write_text("\n".join(json.dumps(question) for question in questions))
+    source = SourceFiles("agreement", file, "CC0-1.0", "written here", "0" * 64)
+    config = EvaluateConfig(tasks=(Task(name="agreement", source="agreement"),))
+    first, facts, reports = run_evaluate(config, source)
+    second, _, _ = run_evaluate(config, source)
     assert folder_content(first, "evaluation") == folder_content(second, "evaluation")
     content = json.loads((first / "report.json").read_text())
     assert content["bytes"] == sum(len(text.encode()) for text in texts[1])
     assert content["documents"] == facts["documents"] == 4, "an empty document has nothing to score"
     done = [r["done"] for r in reports if r["unit"] == "held-out tokens"]
     assert done == sorted(done)
-    assert done[-1] == content["tokens"] == reports[-1]["total"]
+    assert done[-1] == content["tokens"] == reports[len(done) - 1]["total"]
+    assert content["scores"]["agreement_accuracy"]["value"] == 0.5, "the same question, answered both ways"
     page = (first / "report.html").read_text()
     assert "byte_bigram_bits_per_byte" in page
+    assert "agreement_accuracy" in page
     assert "<svg" in page
 
 
