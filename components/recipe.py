@@ -156,10 +156,11 @@ class GateConfig(Strict):
 class Rollout(Strict):
     """How an approved model is served. Nothing of it changes the model."""
 
-    replicas: int = Field(1, ge=1, le=1000, description="Copies of the model that answer side by side.")
-    threads: int = Field(1, ge=1, description="CPU threads of each.")
-    prompt: str = Field("Who was Emma?", description="What the smoke test asks.")
-    budget_seconds: Budget = 40
+    replicas: int = Field(default=1, ge=1, le=1000, description="Processes that answer.")
+    threads: int = Field(default=1, ge=1, description="CPU threads of each.")
+    prompt: str = Field(
+        default="Who was Emma?", description="What the smoke test asks before a version becomes champion."
+    )
 
 
 class Recipe(Strict):

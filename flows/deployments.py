@@ -50,27 +50,38 @@ def register(home: Path, accelerators: int) -> bool:
 
 def _apply(accelerators: int) -> None:
     from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        for name, row in wanted().items():
+            _deploy(client, name, row)
+        client.upsert_global_concurrency_limit_by_name(name="accelerator", limit=accelerators)
+
+
+def _deploy(client: Any, name: str, row: dict[str, Any]) -> None:
+    """One deployment; the schedules of one that is there stay as people have set them."""
+    from prefect.exceptions import ObjectNotFound
     from prefect.flows import EntrypointType
     from prefect.schedules import Cron
 
     from flows.lifecycle import lifecycle
 
-    for name, row in wanted().items():
+    try:
+        client.read_deployment_by_name(f"lifecycle/{name}")
+        schedules = None
+    except ObjectNotFound:
         schedules = [
             Cron(s["cron"], timezone=s["timezone"], active=s["active"], slug=s["slug"]) for s in row["schedules"]
         ]
-        deployment = lifecycle.to_deployment(
-            name,
-            parameters=row["parameters"],
-            description=row["description"],
-            schedules=schedules,
-            work_pool_name=POOL,
-            tags=["headwater"],
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        )
-        deployment.apply()  # type: ignore[union-attr]
-    with get_client(sync_client=True) as client:
-        client.upsert_global_concurrency_limit_by_name(name="accelerator", limit=accelerators)
+    deployment = lifecycle.to_deployment(
+        name,
+        parameters=row["parameters"],
+        description=row["description"],
+        schedules=schedules,
+        work_pool_name=POOL,
+        tags=["headwater"],
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    deployment.apply()  # type: ignore[union-attr]
 
 
 def prefect_yaml() -> str:
@@ -90,7 +101,11 @@ def prefect_yaml() -> str:
         }
         for name, row in wanted().items()
     ]
-    head = "# Written by `headwater deployments --yaml` from flows/recipes; tests check that it is up to date.\n"
+    head = "# Written by `python -m flows.deployments` from flows/recipes; `make check` compares.\n"
     return head + yaml.safe_dump(
         {"name": "headwater", "deployments": rows}, sort_keys=False, allow_unicode=True, width=120
     )
+
+
+if __name__ == "__main__":
+    print(prefect_yaml(), end="")

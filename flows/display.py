@@ -1,6 +1,7 @@
 """What the `headwater` command shows to people: progress while a run goes on, and a summary at its end."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -126,6 +127,11 @@ def _closing(console: Console, summary: dict[str, Any], addresses: dict[str, str
         )
     for name, address in addresses.items():
         console.print(f"{name:<14} {address}", highlight=False, soft_wrap=True)
+    console.print(
+        f"sign in        with the files in {Path(key_file).parent} (docs/quickstart.md)",
+        highlight=False,
+        soft_wrap=True,
+    )
     if summary["status"] == "completed" and model:
         print(curl_line(summary["endpoint"], model["name"], key_file))
     sys.stdout.flush()
@@ -151,15 +157,22 @@ def print_rows(rows: list[dict[str, Any]], columns: list[str], empty: str) -> No
     Console().print(table)
 
 
-def print_tree(node: dict[str, Any], indent: int = 0) -> None:
-    """A lineage tree, one line a node."""
-    hidden = ("inputs", "kind", "ref", "digest")
-    rest = "  ".join(
-        f"{key}={_cell(value)}" for key, value in node.items() if key not in hidden and value not in (None, "")
-    )
-    print(f"{'  ' * indent}{node['kind']} {node['ref']}  {node['digest'][:12]}  {rest}".rstrip())
-    for below in node["inputs"]:
-        print_tree(below, indent + 1)
+IDS = ("identity", "submission", "flow_run", "mlflow_run", "run", "git_commit")
+"""What of a lineage node is shown shortened: --json has it whole."""
+
+
+def print_tree(node: dict[str, Any], indent: int = 0, seen: set[str] | None = None) -> None:
+    """A lineage tree, one line a node; what stands above already is not unfolded again."""
+    seen = set() if seen is None else seen
+    hidden = ("inputs", "kind", "ref", "digest", "path", "git_dirty")
+    shown = {key: _cell(value) for key, value in node.items() if key not in hidden and value not in (None, "")}
+    rest = "  ".join(f"{key}={value[:12] if key in IDS else value}" for key, value in shown.items())
+    known = node["inputs"] and node["digest"] in seen
+    seen.add(node["digest"])
+    told = "(as above)" if known else f"{node['digest'][:12]}  {rest}"
+    print(f"{'  ' * indent}{node['kind']} {node['ref']}  {told}".rstrip())
+    for below in [] if known else node["inputs"]:
+        print_tree(below, indent + 1, seen)
 
 
 def _cell(value: Any) -> str:

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from components.errors import UnknownRef
 from components.ledger import Ledger, promotion, queries, runs
+from components.ledger.tables import RunRow, VersionRow
 from components.store import Store
 from flows.refs import Ref, look_up
 
@@ -18,9 +20,8 @@ def why(ledger: Ledger, text: str) -> dict[str, Any]:
         return {"ref": text, **tree}
     candidate = promotion.latest_candidate(ledger, ref.version.name, ref.version.digest)
     decision = promotion.decision(ledger, candidate.id) if candidate else None
-    champion = promotion.champion(ledger, ref.version.name)
     top: dict[str, Any] = {"ref": text, "kind": "version", "digest": ref.version.digest, "inputs": [tree]}
-    top["alias"] = "champion" if champion and champion.digest == ref.version.digest else "candidate"
+    top["alias"] = ", ".join(_aliases(ledger, ref.version)) or "none"
     if candidate:
         top["inputs"] += [artifact_tree(ledger, candidate.verdict, "verdict")]
         top["run"] = candidate.run
@@ -106,17 +107,23 @@ def models(ledger: Ledger) -> list[dict[str, Any]]:
             continue
         candidate = promotion.latest_candidate(ledger, row.name, row.digest)
         decision = promotion.decision(ledger, candidate.id) if candidate else None
-        champion = promotion.champion(ledger, row.name)
         status = decision.decision if decision else "waiting"
-        aliases = (
-            ["champion"]
-            if champion and champion.digest == row.digest
-            else (["candidate"] if status == "waiting" else [])
-        )
+        aliases = _aliases(ledger, row)
         rows.append(
             {"name": row.name, "version": row.version, "digest": row.digest, "aliases": aliases, "status": status}
         )
     return rows
+
+
+def _aliases(ledger: Ledger, row: VersionRow) -> list[str]:
+    """champion, for what is released; candidate, for the newest version if it is not."""
+    released = promotion.champion(ledger, row.name)
+    if released and released.digest == row.digest:
+        return ["champion"]
+    newest = promotion.versions(ledger, row.name)[-1]
+    candidate = promotion.latest_candidate(ledger, row.name, row.digest)
+    decided = promotion.decision(ledger, candidate.id) if candidate else None
+    return ["candidate"] if newest.digest == row.digest and not (decided and decided.decision == "rejected") else []
 
 
 def diff(ledger: Ledger, a: str, b: str) -> dict[str, Any]:
@@ -136,12 +143,15 @@ def diff(ledger: Ledger, a: str, b: str) -> dict[str, Any]:
     }
 
 
-def _run_of(ledger: Ledger, ref: Ref) -> Any:
+def _run_of(ledger: Ledger, ref: Ref) -> RunRow:
     if ref.run is not None:
         return ref.run
     assert ref.artifact is not None
     made = queries.maker(ledger, ref.artifact.digest)
-    return runs.run(ledger, made.run) if made and made.run else None
+    row = runs.run(ledger, made.run) if made and made.run else None
+    if row is None:
+        raise UnknownRef(f"{ref.text} was made by no run of this ledger, so there is nothing to compare.")
+    return row
 
 
 def _differences(a: Any, b: Any, where: str = "") -> dict[str, list[Any]]:

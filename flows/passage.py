@@ -14,7 +14,7 @@ from typing import Any
 from prefect.exceptions import Pause
 
 from components.digests import digest
-from components.errors import HeadwaterError, LeaseLost, SourceError
+from components.errors import LeaseLost, SourceError
 from components.ledger import Ledger, promotion, runs, work
 from components.ledger.tables import SourceRow
 from components.recipe import Recipe, Source
@@ -179,8 +179,3 @@ def _lease(ledger: Ledger, run: Passage) -> Iterator[None]:
         yield
     finally:
         done.set()
-
-
-def explained(error: BaseException) -> str:
-    """One line for a person."""
-    return str(error) if isinstance(error, HeadwaterError) else f"{type(error).__name__}: {error}"

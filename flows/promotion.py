@@ -46,7 +46,7 @@ def _registered(run: Passage, judged: Judged) -> bool:
     intent = decisions.intend(run.ledger, name, digest, run.id)
     there = [version for version in versions.look(name) if version.digest == digest]
     if there and there[0].version == intent.version and intent.copies:
-        return False
+        return _pointed_at(run, there[0].version, there[0].aliases)
     number = versions.register(
         name,
         digest,
@@ -59,10 +59,18 @@ def _registered(run: Passage, judged: Judged) -> bool:
     )
     files = versions.copies(name, number, run.here.home / "mlflow" / "artifacts")
     decisions.confirm(run.ledger, name, digest, number, {str(path): sha256 for path, sha256 in files})
-    champion = decisions.champion(run.ledger, name)
-    if champion is None or champion.digest != digest:
-        versions.alias(name, "candidate", number)
+    _pointed_at(run, number, ())
     return True
+
+
+def _pointed_at(run: Passage, number: str, aliases: tuple[str, ...]) -> bool:
+    """Give a version the alias `candidate`, unless it is or was the champion; whether it had to be given."""
+    from components.registry import versions
+
+    serving = decisions.champion(run.ledger, run.recipe.name)
+    if aliases or (serving and serving.version == number):
+        return False
+    return versions.alias(run.recipe.name, "candidate", number)
 
 
 def _card(run: Passage, judged: Judged) -> str:

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from components.errors import HeadwaterError, UnknownRef
+from components.errors import HeadwaterError, UnknownName, UnknownRef
 from components.ledger import Ledger, runs
 from components.ledger.tables import RunRow
 from components.recipe import Recipe, read_recipe
@@ -29,14 +29,15 @@ def checked(recipe: Recipe) -> Recipe:
     from components.curation.filters import filters
     from components.curation.privacy import known
     from components.models import family
-    from components.training.objectives import objective
+    from components.training.objectives import objectives
     from flows.passage import source_path
 
     family(recipe.family).fields(recipe.size)
     filters(recipe.curate.filters)
     known(recipe.curate.mask)
     for phase in recipe.train:
-        objective(phase.objective)
+        if phase.objective not in objectives():
+            raise UnknownName("objective", phase.objective, objectives())
     for source in recipe.sources:
         source_path(source)
     return recipe
@@ -70,10 +71,10 @@ def run(asked: argparse.Namespace) -> int:
     row = submit(recipe, here, ledger)
     site.say(f"run {row.id}")
     # A restarted Ray serves nothing: what should be served comes back while the run goes on.
-    threading.Thread(target=_serve_quietly, args=(here,), daemon=True).start()
+    serving = [_serve_beside(here)]
     if not asked.detach:
         with Watcher(ledger) as watcher:
-            row = follow(ledger, row.id, watcher, lambda: site.ready(here, site.say))
+            row = follow(ledger, row.id, watcher, lambda: _heal(here, serving))
     found = summary(ledger, row)
     if asked.json:
         print(json.dumps(found))
@@ -107,6 +108,22 @@ def _dry_run(recipe: Recipe, here: Settings, as_json: bool) -> int:
         for step in steps:
             print(f"{step['would']:<8} {step['name']:<18} {step['because']}")
     return 0
+
+
+def _heal(here: Settings, serving: list[threading.Thread]) -> None:
+    """Bring back services that have died, and what they served."""
+    started: list[str] = []
+    site.ready(here, started.append)
+    for line in started:
+        site.say(line)
+    if started and not serving[-1].is_alive():
+        serving.append(_serve_beside(here))
+
+
+def _serve_beside(here: Settings) -> threading.Thread:
+    thread = threading.Thread(target=_serve_quietly, args=(here,), daemon=True)
+    thread.start()
+    return thread
 
 
 def _serve_quietly(here: Settings) -> None:

@@ -38,7 +38,7 @@ def released(
         digest=candidate.digest,
         version=version,
         candidate=candidate.id,
-        rollout=how.model_dump(mode="json"),
+        rollout=how.model_dump(mode="json", include={"replicas", "threads"}),
         run=run_id,
         at=time.time(),
     )

@@ -9,7 +9,7 @@ from flows.passage import Passage, passage
 
 
 def door() -> str:
-    """How this flow run was started: cli, schedule, deployment or ui."""
+    """How this flow run was started: by our command (cli), a schedule, or anything else that starts deployments (ui)."""
     tags = set(flow_run.tags or [])
     if "headwater:cli" in tags:
         return "cli"

@@ -63,11 +63,11 @@ def negative_log_likelihoods(
     HeadwaterError where the model's loss is not finite.
     """
     nats, done, total = np.zeros(len(documents)), 0, sum(map(len, documents))
-    todo = [w for i, ids in enumerate(documents) for w in windows(i, len(ids), context)]
-    todo.sort(key=lambda w: w.end - w.begin)  # so that a batch holds little padding
+    pending = [w for i, ids in enumerate(documents) for w in windows(i, len(ids), context)]
+    pending.sort(key=lambda w: w.end - w.begin)  # so that a batch holds little padding
     at_once = max(1, min(WINDOWS_AT_ONCE, LOGITS_AT_ONCE // (context * model.config.vocab_size)))
-    for i in range(0, len(todo), at_once):
-        batch = todo[i : i + at_once]
+    for i in range(0, len(pending), at_once):
+        batch = pending[i : i + at_once]
         for window, losses in zip(batch, _losses(model, batch, documents, start), strict=True):
             nats[window.document] += losses[window.first - window.begin : window.end - window.begin].sum()
             done += window.end - window.first

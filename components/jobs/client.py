@@ -113,7 +113,7 @@ class Jobs:
             raise raised_again(row.name, row.error)
         if status is None:
             raise ServiceError(f"Ray has lost the job of step {row.name}; it was probably restarted.")
-        raise StepFailed(
+        raise ServiceError(
             f"The job of step {row.name} ended ({status.value.lower()}) without a result: {self._tail(submission)}"
         )
 

@@ -46,12 +46,6 @@ def propose(ledger: Ledger, candidate: CandidateRow) -> CandidateRow:
         return known
 
 
-def version(ledger: Ledger, name: str, number: str) -> VersionRow | None:
-    """The registered version of that number."""
-    with ledger.reading() as session:
-        return session.scalars(select(VersionRow).where(VersionRow.name == name, VersionRow.version == number)).first()
-
-
 def versions(ledger: Ledger, name: str | None = None) -> list[VersionRow]:
     """All versions, oldest first; those that MLflow has not confirmed have no number."""
     with ledger.reading() as session:
@@ -64,12 +58,6 @@ def latest_candidate(ledger: Ledger, name: str, digest: str | None = None) -> Ca
     with ledger.reading() as session:
         query = select(CandidateRow).where(CandidateRow.name == name).order_by(CandidateRow.id.desc())
         return session.scalars(query.where(CandidateRow.digest == digest) if digest else query).first()
-
-
-def candidate(ledger: Ledger, number: int) -> CandidateRow:
-    """The candidate of that number."""
-    with ledger.reading() as session:
-        return session.get_one(CandidateRow, number)
 
 
 def decision(ledger: Ledger, candidate_id: int) -> DecisionRow | None:

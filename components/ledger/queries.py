@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from components.ledger.database import Ledger
-from components.ledger.tables import ArtifactRow, RunRow, RunStepRow, SourceRow, StepRow, VersionRow
+from components.ledger.tables import ArtifactRow, RunRow, RunStepRow, StepRow
 
 
 def last_finished(ledger: Ledger, recipe: str, label: str) -> StepRow | None:
@@ -33,25 +33,8 @@ def maker(ledger: Ledger, artifact: str) -> StepRow | None:
         return session.scalars(select(StepRow).where(StepRow.artifact == artifact).order_by(StepRow.finished)).first()
 
 
-def source(ledger: Ledger, digest: str, name: str) -> SourceRow | None:
-    """A source by content and name."""
-    with ledger.reading() as session:
-        query = (
-            select(SourceRow).where(SourceRow.digest == digest, SourceRow.name == name).order_by(SourceRow.id.desc())
-        )
-        return session.scalars(query).first()
-
-
 def steps_with_submission(ledger: Ledger, run: str) -> list[StepRow]:
     """The steps of a run that a Ray job worked on."""
     with ledger.reading() as session:
         query = select(StepRow).join(RunStepRow, RunStepRow.identity == StepRow.identity).where(RunStepRow.run == run)
         return [row for row in session.scalars(query.order_by(RunStepRow.position)) if row.submission]
-
-
-def registered(ledger: Ledger, digest: str) -> list[VersionRow]:
-    """The versions under which a model is registered."""
-    with ledger.reading() as session:
-        return list(
-            session.scalars(select(VersionRow).where(VersionRow.digest == digest, VersionRow.version.is_not(None)))
-        )

@@ -106,7 +106,7 @@ class RunRow(Table):
     """submitted, running, waiting, completed, refused, failed, cancelled"""
     started_by: Mapped[str]
     door: Mapped[str]
-    """cli, ui, schedule or deployment"""
+    """cli, schedule, or ui for whatever else starts a deployment"""
     flow_run: Mapped[str | None] = mapped_column(unique=True)
     attempt: Mapped[int] = mapped_column(default=0)
     lease: Mapped[float] = mapped_column(default=0.0)
@@ -158,7 +158,7 @@ class VersionRow(Table):
     run: Mapped[str]
     created: Mapped[float]
     copies: Mapped[dict[str, Any] | None]
-    """MLflow's files: path -> {"sha256", "size"}"""
+    """MLflow's files: absolute path -> SHA-256"""
 
 
 class CandidateRow(Table):

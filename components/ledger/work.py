@@ -21,8 +21,10 @@ def declare(ledger: Ledger, row: StepRow) -> StepRow:
         if known is None:
             session.add(row)
             return row
-        if known.status != "finished":
-            known.inputs = row.inputs
+        if (
+            known.status != "finished"
+        ):  # what is no part of the identity may have changed: places, and where the code lies
+            known.inputs, known.config, known.verb = row.inputs, row.config, row.verb
         return known
 
 

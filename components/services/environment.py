@@ -13,6 +13,8 @@ from components.services.secrets import secret_file
 from components.services.site import Site, site_of
 from components.settings import TELEMETRY_OFF
 
+LEDGER = "HEADWATER_LEDGER_URL"
+
 
 def environment(home: Path) -> dict[str, str]:
     """What a client needs, as `headwater env` prints it; raises ServiceError where nothing was started yet."""
@@ -25,24 +27,29 @@ def environment(home: Path) -> dict[str, str]:
 def clients(site: Site) -> dict[str, str]:
     """The variables of every client, the services' own children among them."""
     dashboard = site.url("ray")
-    return TELEMETRY_OFF | {
-        HOME: str(site.home),
-        "PREFECT_HOME": str(site.home / "prefect"),
-        "PREFECT_API_URL": f"{site.url('prefect')}/api",
-        "PREFECT_API_AUTH_STRING": prefect.login(site),
-        "MLFLOW_TRACKING_URI": site.url("mlflow"),
-        "MLFLOW_TRACKING_USERNAME": mlflow.USER,
-        "MLFLOW_TRACKING_PASSWORD": site.secret("mlflow_password"),
-        "RAY_ADDRESS": f"127.0.0.1:{site.port('ray', 'gcs')}",
-        **LOOPBACK,
-        # `ray job` reads the first, `serve` the second.
-        "RAY_API_SERVER_ADDRESS": dashboard,
-        "RAY_DASHBOARD_ADDRESS": dashboard,
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(secret_file(site.home, "ray_token")),
-        "OPENAI_BASE_URL": f"{site.url('serve')}/v1",
-        "OPENAI_API_KEY": site.secret("api_key"),
-    }
+    elsewhere = {LEDGER: os.environ[LEDGER]} if LEDGER in os.environ else {}
+    return (
+        TELEMETRY_OFF
+        | elsewhere
+        | {
+            HOME: str(site.home),
+            "PREFECT_HOME": str(site.home / "prefect"),
+            "PREFECT_API_URL": f"{site.url('prefect')}/api",
+            "PREFECT_API_AUTH_STRING": prefect.login(site),
+            "MLFLOW_TRACKING_URI": site.url("mlflow"),
+            "MLFLOW_TRACKING_USERNAME": mlflow.USER,
+            "MLFLOW_TRACKING_PASSWORD": site.secret("mlflow_password"),
+            "RAY_ADDRESS": f"127.0.0.1:{site.port('ray', 'gcs')}",
+            **LOOPBACK,
+            # `ray job` reads the first, `serve` the second.
+            "RAY_API_SERVER_ADDRESS": dashboard,
+            "RAY_DASHBOARD_ADDRESS": dashboard,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(secret_file(site.home, "ray_token")),
+            "OPENAI_BASE_URL": f"{site.url('serve')}/v1",
+            "OPENAI_API_KEY": site.secret("api_key"),
+        }
+    )
 
 
 def settings_of(engine: Engine, site: Site) -> dict[str, str]:

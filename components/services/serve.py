@@ -7,5 +7,5 @@ USUAL_PORT = 8000
 
 
 def ailment(site: Site) -> str | None:
-    """None while the endpoint answers /healthz, else why not."""
-    return refusal(site.port("serve"), "/healthz")
+    """None while the endpoint of this home answers, else why not; another home's does not know our key."""
+    return refusal(site.port("serve"), "/v1/models", f"Bearer {site.secret('api_key')}")
