@@ -82,7 +82,7 @@ def follow(ledger: Ledger, run_id: str, show: Callable[[RunRow], None], heal: Ca
         row = runs.run(ledger, run_id)
         assert row is not None
         show(row)
-        if row.status not in ("submitted", "running"):
+        if row.status not in runs.LIVE or (row.status == "waiting" and _suspended(row)):
             return row
         if time.monotonic() - looked > LOOK_SECONDS:
             looked = time.monotonic()
@@ -161,6 +161,16 @@ def _look(ledger: Ledger, row: RunRow) -> int:
             return int(revive(client, ledger, fresh))
     except ServiceError:
         return 0
+
+
+def _suspended(row: RunRow) -> bool:
+    """Whether a run that waits is still asleep, and not on its way again because somebody has answered."""
+    try:
+        with prefect_client() as client:
+            state = state_of(client, row.flow_run) if row.flow_run else None
+    except ServiceError:
+        return False
+    return state is None or state.is_paused()
 
 
 def _decided(ledger: Ledger, row: RunRow) -> bool:
