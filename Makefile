@@ -28,6 +28,8 @@ check: install
 	$(BIN)/ruff format --check flows components tests
 	$(BIN)/ruff check flows components tests
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layout.py
+	$(BIN)/python docs/generate.py --check
 
 format: install
 	$(BIN)/ruff check --fix flows components tests

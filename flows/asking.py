@@ -11,7 +11,7 @@ from components.errors import HeadwaterError, InputError
 from components.ledger import Ledger, queries, runs
 from components.settings import settings
 from components.store import Store
-from flows import lineage, refs, site
+from flows import housekeeping, lineage, refs
 
 
 def list_runs(asked: argparse.Namespace) -> int:
@@ -65,7 +65,7 @@ def logs(asked: argparse.Namespace) -> int:
     here = settings()
     ledger = Ledger(here.ledger_url)
     ref = refs.look_up(ledger, asked.ref)
-    site.join(here)
+    housekeeping.join(here)
     from components.jobs.client import Jobs
     from flows.launch import flow_logs
 

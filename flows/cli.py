@@ -44,16 +44,16 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
         return sub
 
-    add("up", "flows.site:up", "start Prefect, MLflow, Ray and Serve on loopback; print their addresses")
-    add("down", "flows.site:down", "stop everything that `up` started", json=False)
-    add("status", "flows.site:status", "say which services are healthy (exit status 1 if one is not)")
+    add("up", "flows.housekeeping:up", "start Prefect, MLflow, Ray and Serve on loopback; print their addresses")
+    add("down", "flows.housekeeping:down", "stop everything that `up` started", json=False)
+    add("status", "flows.housekeeping:status", "say which services are healthy (exit status 1 if one is not)")
     add(
         "env",
-        "flows.site:env",
+        "flows.housekeeping:env",
         "print export lines by which prefect, mlflow, ray, serve and curl reach the services",
         json=False,
     )
-    add("doctor", "flows.site:doctor", "check this machine, with the command that mends each lack")
+    add("doctor", "flows.housekeeping:doctor", "check this machine, with the command that mends each lack")
     _recipe_commands(add)
     _asking_commands(add)
     _deciding_commands(add)

@@ -8,7 +8,7 @@ from components.ledger import Ledger, promotion, runs
 from components.recipe import Rollout
 from components.settings import settings
 from components.store import Store
-from flows import refs, site
+from flows import housekeeping, refs
 
 
 def approve(asked: argparse.Namespace) -> int:
@@ -35,7 +35,7 @@ def _decide(asked: argparse.Namespace, verdict: str) -> int:
     if waiting:
         from flows.launch import resume
 
-        site.ready(here, site.say)
+        housekeeping.ready(here, housekeeping.say)
         resume(ledger, waiting, {"decision": verdict, "by": made.by, "reason": made.reason})
     found = {
         "name": row.name,
@@ -62,7 +62,7 @@ def deploy(asked: argparse.Namespace) -> int:
     run = runs.run(ledger, candidate.run) if candidate else None
     if candidate is None or run is None:
         raise UnknownRef(f"{asked.model} was never gated, so it cannot be served.")
-    site.ready(here, site.say)
+    housekeeping.ready(here, housekeeping.say)
     how = Rollout.model_validate(run.recipe["rollout"])
     changed = released(here, ledger, store, candidate, str(row.version), how, run.id)
     changed = deployed(here, ledger, store) or changed

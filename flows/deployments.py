@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from components.digests import digest
-from components.recipe import Recipe, read_recipe
+from components.recipe import Recipe
+from components.recipe_file import read_recipe
 from flows.recipes import shipped_recipes
 
 POOL = "headwater"

@@ -66,7 +66,7 @@ def revive(client: SyncPrefectClient, ledger: Ledger, row: RunRow) -> bool:
     if row.status == "waiting" and state.is_paused() and not _decided(ledger, row):
         return False
     young = state.timestamp is not None and now() - state.timestamp.timestamp() < GRACE_SECONDS
-    if young and (state.is_pending() or (state.is_running() and row.status == "submitted")):
+    if young and (state.is_pending() or state.is_running()):
         return False
     client.set_flow_run_state(UUID(row.flow_run), Scheduled(message="Put back: its process is gone."), force=True)
     return True

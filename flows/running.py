@@ -9,10 +9,11 @@ from typing import Any
 from components.errors import HeadwaterError, UnknownName, UnknownRef
 from components.ledger import Ledger, runs
 from components.ledger.tables import RunRow
-from components.recipe import Recipe, read_recipe
+from components.recipe import Recipe
+from components.recipe_file import read_recipe
 from components.settings import Settings, settings
 from components.store import Store
-from flows import site
+from flows import housekeeping
 from flows.recipes import shipped_recipes
 
 
@@ -66,10 +67,10 @@ def run(asked: argparse.Namespace) -> int:
     from flows.display import Watcher, print_summary
     from flows.launch import follow, submit, summary
 
-    site.ready(here, site.say)
+    housekeeping.ready(here, housekeeping.say)
     ledger = Ledger(here.ledger_url)
     row = submit(recipe, here, ledger)
-    site.say(f"run {row.id}")
+    housekeeping.say(f"run {row.id}")
     # A restarted Ray serves nothing: what should be served comes back while the run goes on.
     serving = [_serve_beside(here)]
     if not asked.detach:
@@ -79,7 +80,7 @@ def run(asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps(found))
     else:
-        print_summary(found, site.addresses(here.home), site.key_file(here.home))
+        print_summary(found, housekeeping.addresses(here.home), housekeeping.key_file(here.home))
     return _exit_status(row)
 
 
@@ -92,7 +93,7 @@ def cancel(asked: argparse.Namespace) -> int:
     row = runs.run(ledger, asked.run)
     if row is None:
         raise UnknownRef(f"No run {asked.run!r}: `headwater runs` lists them.")
-    site.join(here)
+    housekeeping.join(here)
     cancel_run(ledger, row)
     print(f"run {row.id}: cancelled")
     return 0
@@ -113,9 +114,9 @@ def _dry_run(recipe: Recipe, here: Settings, as_json: bool) -> int:
 def _heal(here: Settings, serving: list[threading.Thread]) -> None:
     """Bring back services that have died, and what they served."""
     started: list[str] = []
-    site.ready(here, started.append)
+    housekeeping.ready(here, started.append)
     for line in started:
-        site.say(line)
+        housekeeping.say(line)
     if started and not serving[-1].is_alive():
         serving.append(_serve_beside(here))
 
@@ -128,9 +129,9 @@ def _serve_beside(here: Settings) -> threading.Thread:
 
 def _serve_quietly(here: Settings) -> None:
     try:
-        site.serve(here)
+        housekeeping.serve(here)
     except HeadwaterError as error:
-        site.say(f"serving is not up yet: {error}")
+        housekeeping.say(f"serving is not up yet: {error}")
 
 
 def _exit_status(row: RunRow) -> int:
