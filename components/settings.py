@@ -42,6 +42,10 @@ class Settings:
         """The folder of what outlives an attempt and is no artifact: checkpoints."""
         return self.home / "scratch"
 
+    def job_log(self, submission: str) -> Path:
+        """The file that keeps what a Ray job has printed."""
+        return self.home / "logs" / "jobs" / f"{submission}.log"
+
 
 def settings() -> Settings:
     """The settings of this process; turns telemetry off for it and its children."""

@@ -80,7 +80,8 @@ def logs(asked: argparse.Namespace) -> int:
     jobs = Jobs()
     for step in steps:
         print(f"--- {step.name}, Ray job {step.submission}")
-        print(jobs.logs(str(step.submission)) or "(Ray does not hold it any more)")
+        kept = here.job_log(str(step.submission))
+        print(jobs.logs(str(step.submission)) or (kept.read_text() if kept.exists() else "(no log was kept)"))
     return 0
 
 

@@ -1,6 +1,9 @@
 """Curation and preparation: documents to corpus, corpus to samples."""
 
+import json
+
 from prefect import flow
+from prefect.artifacts import create_markdown_artifact
 
 from components.recipe import Recipe
 from components.steps import Input, Step
@@ -21,7 +24,27 @@ CHATS = Step(
 def curation(run: Passage) -> Stored:
     """The corpus of a recipe's document sources."""
     sources = [run.source(source.name) for source in run.recipe.with_role("documents")]
-    return step(run, CURATE, run.recipe.curate, *sources)
+    corpus = step(run, CURATE, run.recipe.curate, *sources)
+    if run.dry is None:
+        run.reports["curation"] = str(corpus.path / "report.html")
+        create_markdown_artifact(
+            key="curation-report", markdown=_as_markdown(corpus), description=f"The corpus of {run.id}"
+        )
+    return corpus
+
+
+def _as_markdown(corpus: Stored) -> str:
+    """What curation kept and dropped, stage by stage and source by source."""
+    found = json.loads((corpus.path / "summary.json").read_text())
+    stages = "\n".join(f"| {s['stage']} | {s['documents']:,} | {s['characters']:,} |" for s in found["stages"])
+    sources = "\n".join(
+        f"| {s['name']} | {s['licence']} | {s['documents_read']:,} | {s['documents_kept']:,} |"
+        for s in found["sources"]
+    )
+    return (
+        f"| after | documents | characters |\n|---|---|---|\n{stages}\n\n"
+        f"| source | licence | read | kept |\n|---|---|---|---|\n{sources}\n\nThe whole report: {corpus.path / 'report.html'}\n"
+    )
 
 
 def preparation(run: Passage, corpus: Stored) -> Stored:

@@ -125,13 +125,10 @@ def _closing(console: Console, summary: dict[str, Any], addresses: dict[str, str
             f"{ref} waits for a decision: headwater approve {ref} --by WHO --reason WHY   (headwater why {ref})",
             soft_wrap=True,
         )
-    for name, address in addresses.items():
-        console.print(f"{name:<14} {address}", highlight=False, soft_wrap=True)
-    console.print(
-        f"sign in        with the files in {Path(key_file).parent} (docs/quickstart.md)",
-        highlight=False,
-        soft_wrap=True,
-    )
+    rows = {**{f"{name} report": page for name, page in summary["reports"].items()}, **addresses}
+    rows["sign in"] = f"with the files in {Path(key_file).parent} (docs/quickstart.md)"
+    for name, place in rows.items():
+        console.print(f"{name:<20}{place}", highlight=False, soft_wrap=True)
     if summary["status"] == "completed" and model:
         print(curl_line(summary["endpoint"], model["name"], key_file))
     sys.stdout.flush()

@@ -39,6 +39,8 @@ def evaluation(run: Passage, corpus: Stored, model: Stored) -> Judged:
     report, verdict, baseline = judge(run, corpus, model)
     scores = json.loads((report.path / "report.json").read_text())["scores"]
     gate = json.loads((verdict.path / "gate.json").read_text())
+    run.reports |= {"evaluation": str(report.path / "report.html"), "gate": str(verdict.path / "report.html")}
+    run.outcome["reports"] = run.reports
     run.outcome["scores"] = {name: score["value"] for name, score in scores.items()}
     run.outcome["stderr"] = {name: score["stderr"] for name, score in scores.items()}
     run.outcome["gate"] = [rule["explanation"] for rule in gate["rules"]]

@@ -206,6 +206,7 @@ def summary(ledger: Ledger, row: RunRow) -> dict[str, Any]:
         "decision": outcome.get("decision"),
         "plan": outcome.get("plan"),
         "endpoint": outcome.get("endpoint"),
+        "reports": outcome.get("reports", {}),
         "error": (row.error or {}).get("message"),
         "flow_run": row.flow_run,
         "seconds": round((row.finished or now()) - row.created, 1),

@@ -41,6 +41,8 @@ class Passage:
     ledger: Ledger
     store: Store
     outcome: dict[str, Any] = field(default_factory=dict)
+    reports: dict[str, str] = field(default_factory=dict)
+    """Pages to open, by what they are about"""
     git: tuple[str | None, bool | None] = (None, None)
     dry: list[dict[str, str]] | None = None
     """Where set, steps are only looked at, and what would become of each is added here."""

@@ -94,13 +94,24 @@ def _by_job(holder: _Opaque, identity: str, label: str, trains: bool) -> Stored:
     with slot:
         submission = living or jobs.submit_or_attach(run.ledger, identity, run.id, {**run.tags(), "step": label})
         if submission:
-            jobs.follow(run.ledger, identity, submission, shown)
+            try:
+                jobs.follow(run.ledger, identity, submission, shown)
+            finally:
+                _keep_log(run, submission, jobs.logs(submission))
     shown.close()
     work.got(run.ledger, identity, run.id)
     row = work.step(run.ledger, identity)
     stored = finished(run.ledger, run.store, row) if row else None
     assert stored is not None, "a followed job has finished its step"
     return stored
+
+
+def _keep_log(run: Passage, submission: str, text: str) -> None:
+    """A job's log lives in Ray and goes with it; this copy stays."""
+    if text:
+        path = run.here.job_log(submission)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
 
 def _worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
