@@ -1,0 +1,113 @@
+"""Wrong input: one line that names it, exit status 2, and nothing begun."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.recipes import shipped_recipes
+
+HEADWATER = str(Path(sys.executable).parent / "headwater")
+
+
+def hw(home, *arguments):
+    env = {**os.environ, "HEADWATER_HOME": str(home)}
+    return subprocess.run([HEADWATER, *arguments], env=env, capture_output=True, text=True, timeout=60)
+
+
+def refused(home, *arguments, says):
+    done = hw(home, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert says in done.stderr
+    assert not (home / "services.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"name = ", "not valid TOML"),
+        (b'family = "nope"\nstepz = 3\n', "stepz: no such key"),
+        (b'name = "x"\n', "size: Field required"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_files_that_are_no_recipe(home, tmp_path, command, content, says):
+    (tmp_path / "r.toml").write_bytes(content)
+    refused(home, command, str(tmp_path / "r.toml"), says=says)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("pretrain", "expected KEY=VALUE"),
+        ("no.such.key=1", "no: no such key"),
+        ("curate.fliters=[]", "curate.fliters: no such key"),
+        ("train.pretrian.tokens=1", "no 'pretrian' here. Known: pretrain, finetune"),
+        ("train.pretrain.tokens=many", "train.pretrain.tokens"),
+        ("train.pretrain.epochs=1", "exactly one of tokens and epochs"),
+        ("train.pretrain.objective=dreaming", "Unknown objective 'dreaming'. Known: causal_lm, sft"),
+        ("family=nope", "Unknown model family 'nope'. Known: llama"),
+        ("size=9z", "Unknown size of llama '9z'. Known:"),
+        ("curate.filters=['nope']", "Unknown filter 'nope'. Known: boilerplate"),
+        ("sources.austen.path=/nowhere", "Source austen: nothing at /nowhere"),
+        ("sources.austen.path=shipped:../../cli.py", "No shipped data called"),
+        ("sources.austen.licence=", "sources.austen.licence"),
+        ("name=../../etc", "name: String should match pattern"),
+    ],
+)
+def test_settings_that_fit_no_recipe(home, setting, says):
+    refused(home, "run", "demo", "--set", setting, says=says)
+
+
+def test_a_source_without_a_licence(home, tmp_path):
+    text = shipped_recipes()["tiny"].read_text().replace('licence = "CC-BY-SA-3.0"\n', "")
+    (tmp_path / "r.toml").write_text(text)
+    refused(home, "run", str(tmp_path / "r.toml"), says="sources.handbook.licence: Field required")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "/nowhere.toml"], "No recipe at /nowhere.toml"),
+        (["run", "flows/recipes"], "is a folder"),
+        (["show", "nope"], "No run, artifact or model version 'nope'"),
+        (["why", "nope/1"], "No model 'nope'"),
+        (["logs", "0123456789abcdef"], "No run, artifact or model version"),
+        (["approve", "nope/1", "--by", "a", "--reason", "b"], "No model 'nope'"),
+        (["deploy", "nope/1"], "No model 'nope'"),
+        (["export", "nope", "--to", "/tmp/never-made"], "No model 'nope'"),
+        (["cancel", "nope"], "No run 'nope'"),
+        (["diff", "a", "b"], "No run, artifact or model version 'a'"),
+        (["rollback", "demo"], "not yet"),
+        (["reproduce", "demo/1"], "not yet"),
+        (["deploy", "demo", "--canary", "5"], "not yet"),
+        (["deploy", "demo", "--shadow"], "not yet"),
+    ],
+)
+def test_arguments_that_name_nothing(home, arguments, says):
+    refused(home, *arguments, says=says)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"MZ\x00\x01" * 500, "binary"), ("Käse ".encode("latin-1") * 200, "UTF-8"), (b"too short", "left")],
+)
+def test_sources_that_cannot_be_used_fail_the_run_and_leave_nothing(site, tiny, tmp_path, content, says):
+    text = shipped_recipes()["tiny"].read_text()
+    documents, after = text.index("[[sources]]"), text.index('[[sources]]\nname = "instructions"')
+    source = '[[sources]]\nname = "mine"\npath = "mine.txt"\nlicence = "CC0-1.0"\norigin = "me"\n\n'
+    (tmp_path / "mine.txt").write_bytes(content)
+    (tmp_path / "r.toml").write_text(text[:documents].replace('"tiny"', '"broken"') + source + text[after:])
+    before = site.json("verify")["checked"]
+    done = site.json("run", str(tmp_path / "r.toml"), status=2)
+    assert done["status"] == "failed"
+    assert says in done["error"]
+    assert len(done["error"].splitlines()) == 1
+    assert "broken" not in [version["name"] for version in site.json("models")["versions"]]
+    assert site.json("verify")["checked"] == before
