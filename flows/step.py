@@ -48,8 +48,8 @@ def step(run: Passage, what: Step, config: BaseModel, *inputs: Input, label: str
     carry_out = task(
         name=label,
         task_run_name=label,
-        retries=3,
-        retry_delay_seconds=[2, 8, 20],
+        retries=4,
+        retry_delay_seconds=[2, 8, 20, 40],  # a Ray that was killed is back after about 20 s
         retry_condition_fn=_worth_retrying,
         cache_policy=NO_CACHE,
         persist_result=False,

@@ -28,6 +28,8 @@ def _environment(site: Site) -> dict[str, str]:
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
         "PREFECT_SERVER_API_AUTH_STRING": login(site),
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
+        # Slots of a concurrency limit are leases; those kept in memory, a server that was killed would never give back.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         # The block catalogue is of no use here and takes seconds at every start.
         "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from components.errors import TrainingError
+from components.errors import ServiceError, TrainingError
 from components.training.config import Job
 
 MAX_FAILURES = 3
@@ -44,6 +44,7 @@ def _work(job: dict[str, Any]) -> None:
 
 
 def _fit(job: Job) -> None:
+    from ray.exceptions import RayActorError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -63,6 +64,8 @@ def _fit(job: Job) -> None:
     )
     try:
         trainer.fit()
+    except RayActorError as error:  # whoever runs Ray Train was killed: nothing is wrong with the phase itself
+        raise ServiceError(f"Phase {job.config.phase.name}: Ray lost the process that leads its workers.") from error
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise TrainingError(f"Phase {job.config.phase.name}: Ray Train gave up: {reason[-1]}") from error
