@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 install: $(INSTALLED)
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(INSTALLED): $(BIN)/python pyproject.toml infra/constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c infra/constraints.txt -e '.[dev]'

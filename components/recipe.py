@@ -22,7 +22,7 @@ Budget = Annotated[
 class Strict(BaseModel):
     """Frozen, and no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class Source(Strict):
@@ -66,15 +66,19 @@ class PrepareConfig(Strict):
 class TrainPhase(Strict):
     """One training run: what it starts from, what it learns from, and for how long."""
 
-    name: Name = Field(description="By which later phases refer to it.")
+    name: Name = Field(description="By which later phases refer to it.", json_schema_extra=PLACE)
     objective: str = Field("causal_lm", description="What is learnt.")
     init: str = Field(
-        "random", pattern=r"^(random|phase:[a-z][a-z0-9_-]*)$", description="First weights: random, or phase:NAME."
+        "random",
+        pattern=r"^(random|phase:[a-z][a-z0-9_-]*)$",
+        description="First weights: random, or phase:NAME.",
+        json_schema_extra=PLACE,  # what it names is an input, and counts by its digest; so for data
     )
     data: str = Field(
         "corpus",
         pattern=r"^(corpus|source:[a-z][a-z0-9_-]*)$",
         description="The corpus, or source:NAME of a source with the role instructions.",
+        json_schema_extra=PLACE,
     )
     tokens: int | None = Field(None, gt=0, description="Token budget; or give `epochs`.")
     epochs: float | None = Field(None, gt=0, description="Passages over the data; or give `tokens`.")

@@ -114,12 +114,11 @@ def _apply(content: dict[str, Any], setting: str) -> None:
 
 def _enter(place: Any, part: str, key: str) -> Any:
     if isinstance(place, list):
-        named = [entry for i, entry in enumerate(place) if part in (str(i), entry.get("name"))]
-        if not named:
-            raise RecipeError(
-                f"--set {key}: no {part!r} here. Known: {', '.join(str(e.get('name', i)) for i, e in enumerate(place))}."
-            )
-        return named[0]
+        entries = {str(e.get("name", i)) if isinstance(e, dict) else str(i): e for i, e in enumerate(place)}
+        entry = entries.get(part, place[int(part)] if part.isdigit() and int(part) < len(place) else None)
+        if not isinstance(entry, dict):
+            raise RecipeError(f"--set {key}: no {part!r} here. Known: {', '.join(entries)}.")
+        return entry
     inside = place.setdefault(part, {})
     if not isinstance(inside, dict | list):
         raise RecipeError(f"--set {key}: {part!r} is a value and has no keys.")
@@ -127,4 +126,9 @@ def _enter(place: Any, part: str, key: str) -> Any:
 
 
 def _absolute(path: str, folder: Path) -> str:
-    return path if path.startswith("shipped:") else str((folder / Path(path).expanduser()).resolve())
+    if path.startswith("shipped:"):
+        return path
+    try:
+        return str((folder / Path(path).expanduser()).resolve())
+    except (RuntimeError, ValueError, OSError) as error:
+        raise RecipeError(f"{path!r} is no path: {error}.") from None

@@ -98,7 +98,7 @@ def finished(ledger: Ledger, store: Store, known: StepRow) -> Stored | None:
         return None
     if not store.has(known.artifact):
         log.warning("Artifact %s of step %s is gone or torn; the step is done again.", known.artifact[:8], known.name)
-        work.forget(ledger, known.identity)
+        work.forget(ledger, known.identity, known.artifact)
         return None
     return store.open(known.artifact)
 
@@ -117,8 +117,8 @@ def perform(ledger: Ledger, store: Store, scratch: Path, name: str, run: str | N
         try:
             return _carry_out(ledger, store, scratch, row, owner)
         except Exception as error:
-            work.fail(ledger, name, owner, described(error))
-            store.abandon(name)
+            if work.fail(ledger, name, owner, described(error)):
+                store.abandon(name)
             raise
 
 
@@ -135,6 +135,9 @@ def _carry_out(ledger: Ledger, store: Store, scratch: Path, row: StepRow, owner:
     report = _Reporter(ledger, row.identity)
     facts = _load(verb_name)(config, *inputs, out=staging / "content", scratch=mine, report=report)
     report.flush()
+    for given in row.inputs:
+        if given["kind"] == "source":  # one that changed while it was read would stand under its old digest for ever
+            _opened(store, given)
     facts = {**facts, "seconds": round(time.monotonic() - started, 3)}
     point("steps.worked")
     stored = store.commit(staging, row.kind)
@@ -180,7 +183,7 @@ def raised_again(label: str, error: dict[str, Any] | None) -> HeadwaterError:
 
 def retryable(error: BaseException) -> bool:
     """Whether doing a step again may help: not where its input is wrong, nor where a stage refused on purpose."""
-    return not isinstance(error, HeadwaterError) or isinstance(error, errors.ServiceError)
+    return not isinstance(error, HeadwaterError) or isinstance(error, errors.ServiceError | LeaseLost)
 
 
 def _opened(store: Store, given: dict[str, Any]) -> Any:

@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from components.errors import HeadwaterError, InputError
+from components.errors import HeadwaterError, InputError, ServiceError
 from components.ledger import Ledger, queries, runs
-from components.settings import settings
+from components.ledger.tables import RunRow
+from components.settings import Settings, settings
 from components.store import Store
 from flows import housekeeping, lineage, refs
 
@@ -33,7 +34,8 @@ def list_runs(asked: argparse.Namespace) -> int:
 def list_models(asked: argparse.Namespace) -> int:
     """Every registered version."""
     rows = lineage.models(_ledger())
-    return _answer(asked, {"versions": rows}, rows, "No models yet: `headwater run demo` makes the first.")
+    short = [{**row, "digest": row["digest"][:8]} for row in rows]
+    return _answer(asked, {"versions": rows}, short, "No models yet: `headwater run demo` makes the first.")
 
 
 def show(asked: argparse.Namespace) -> int:
@@ -65,24 +67,40 @@ def logs(asked: argparse.Namespace) -> int:
     here = settings()
     ledger = Ledger(here.ledger_url)
     ref = refs.look_up(ledger, asked.ref)
-    housekeeping.join(here)
-    from components.jobs.client import Jobs
-    from flows.launch import flow_logs
-
     if ref.run is not None:
-        for line in flow_logs(ref.run):
-            print(line)
+        _print_flow_log(here, ref.run)
         steps = queries.steps_with_submission(ledger, ref.run.id)
     else:
         assert ref.artifact is not None
         made = queries.maker(ledger, ref.artifact.digest)
         steps = [made] if made and made.submission else []
-    jobs = Jobs()
     for step in steps:
         print(f"--- {step.name}, Ray job {step.submission}")
         kept = here.job_log(str(step.submission))
-        print(jobs.logs(str(step.submission)) or (kept.read_text() if kept.exists() else "(no log was kept)"))
+        print(kept.read_text() if kept.exists() else _living_log(here, str(step.submission)))
     return 0
+
+
+def _print_flow_log(here: Settings, run: RunRow) -> None:
+    from flows.launch import flow_logs
+
+    try:
+        housekeeping.join(here)
+        for line in flow_logs(run):
+            print(line)
+    except ServiceError as error:
+        print(f"(the flow's log cannot be read: {error})")
+
+
+def _living_log(here: Settings, submission: str) -> str:
+    """What a job that is under way has printed so far."""
+    from components.jobs.client import Jobs
+
+    try:
+        housekeeping.join(here)
+        return Jobs().logs(submission) or "(it has printed nothing)"
+    except ServiceError as error:
+        return f"(no log was kept: {error})"
 
 
 def verify(asked: argparse.Namespace) -> int:

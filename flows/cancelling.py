@@ -1,7 +1,12 @@
 """What a cancelled run leaves behind: no job that nobody wants, and its checkpoints."""
 
+import logging
+
+from components.errors import ServiceError
 from components.ledger import Ledger, runs, work
 from components.settings import settings
+
+log = logging.getLogger(__name__)
 
 
 def let_go(flow_run: str) -> None:
@@ -20,6 +25,9 @@ def drop(ledger: Ledger, run: str) -> None:
     if orphans:
         from components.jobs.client import Jobs
 
-        jobs = Jobs()
-        for submission in orphans:
-            jobs.stop(submission)
+        try:
+            jobs = Jobs()
+            for submission in orphans:
+                jobs.stop(submission)
+        except ServiceError as error:  # a Ray that is gone has taken its jobs along
+            log.warning("Jobs were not stopped: %s", error)

@@ -30,13 +30,15 @@ def _decide(asked: argparse.Namespace, verdict: str) -> int:
     candidate = promotion.latest_candidate(ledger, row.name, row.digest)
     if candidate is None:
         raise UnknownRef(f"{asked.version} was never gated, so there is nothing to decide.")
-    made = promotion.decide(ledger, candidate.id, verdict, by=asked.by, reason=asked.reason, how="command")
-    waiting = promotion.waiting_runs(ledger, row.name, row.digest)
-    if waiting:
+    waiting = promotion.waiting_runs(ledger, candidate.id)
+    known = promotion.decision(ledger, candidate.id)
+    if known is None or known.decision != verdict or not waiting:
+        promotion.decide(ledger, candidate.id, verdict, by=asked.by, reason=asked.reason, how="command")
+    if waiting:  # also those that an earlier, killed command has decided about and did not wake
         from flows.launch import resume
 
         housekeeping.ready(here, housekeeping.say)
-        resume(ledger, waiting, {"decision": verdict, "by": made.by, "reason": made.reason})
+        resume(ledger, waiting)
     found = {
         "name": row.name,
         "version": row.version,
@@ -44,8 +46,9 @@ def _decide(asked: argparse.Namespace, verdict: str) -> int:
         "decision": verdict,
         "runs": [w.id for w in waiting],
     }
+    by = known.by if known else asked.by
     goes_on = f"; run {waiting[0].id} goes on" if waiting else ""
-    print(json.dumps(found) if asked.json else f"{asked.version}: {verdict} by {made.by} (as claimed){goes_on}")
+    print(json.dumps(found) if asked.json else f"{asked.version}: {verdict} by {by} (as claimed){goes_on}")
     return 0
 
 

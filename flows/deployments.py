@@ -1,14 +1,18 @@
 """The deployments by which everything is started: one for each shipped recipe, and `lifecycle/run` for any other."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from components.digests import digest
+from components.errors import InputError
 from components.recipe import Recipe
 from components.recipe_file import read_recipe
 from flows.recipes import shipped_recipes
 
 POOL = "headwater"
+ACCELERATOR = "accelerator"
+"""The Prefect concurrency limit that training takes a slot of."""
 ENTRYPOINT = "flows.lifecycle.lifecycle"
 NIGHTLY = {"cron": "0 2 * * *", "timezone": "UTC", "active": False, "slug": "nightly"}
 
@@ -38,24 +42,41 @@ def deployment_for(recipe: Recipe) -> str:
     return f"lifecycle/{same[0] if same else 'run'}"
 
 
-def register(home: Path, accelerators: int) -> bool:
+def register(home: Path, slots: int) -> bool:
     """Bring Prefect to the wanted deployments and concurrency limits; False where this home has them already."""
-    mark = home / "prefect" / "deployments.digest"
-    wants = digest({"deployments": wanted(), "limits": {"accelerator": accelerators}})
+    mark = _mark(home)
+    wants = digest({"deployments": wanted(), "limits": {ACCELERATOR: slots}})
     if mark.exists() and mark.read_text() == wants:
         return False
-    _apply(accelerators)
+    _apply(slots)
     mark.write_text(wants)
     return True
 
 
-def _apply(accelerators: int) -> None:
+def forget_registration(home: Path) -> None:
+    """Have the next `register` ask Prefect again, whatever this home remembers."""
+    _mark(home).unlink(missing_ok=True)
+
+
+def accelerators() -> int:
+    """How many training jobs may hold an accelerator at once: HEADWATER_ACCELERATORS, or one."""
+    text = os.environ.get("HEADWATER_ACCELERATORS", "1")
+    if not text.isdigit() or int(text) < 1:
+        raise InputError(f"HEADWATER_ACCELERATORS={text!r}: expected a whole number from 1.")
+    return int(text)
+
+
+def _mark(home: Path) -> Path:
+    return home / "prefect" / "deployments.digest"
+
+
+def _apply(slots: int) -> None:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
         for name, row in wanted().items():
             _deploy(client, name, row)
-        client.upsert_global_concurrency_limit_by_name(name="accelerator", limit=accelerators)
+        client.upsert_global_concurrency_limit_by_name(name=ACCELERATOR, limit=slots)
 
 
 def _deploy(client: Any, name: str, row: dict[str, Any]) -> None:

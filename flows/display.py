@@ -84,7 +84,12 @@ def print_summary(summary: dict[str, Any], addresses: dict[str, str], key_file: 
     """Steps with their times, scores, what was decided, and what to open."""
     console = Console()
     steps = Table(
-        "step", "status", "seconds", "budget", title=f"Run {summary['run']}: {summary['status']}", title_justify="left"
+        "step",
+        "status",
+        "seconds",
+        "budget",
+        title=f"Run {summary['run']}: {summary['status']} in {summary['seconds']:.0f} s",
+        title_justify="left",
     )
     for step in summary["steps"]:
         took = f"{step['seconds']:.1f}" if step["status"] != "skipped" else ""
@@ -103,7 +108,8 @@ def print_summary(summary: dict[str, Any], addresses: dict[str, str], key_file: 
         console.print(f"gate: {line}", highlight=False)
     if summary["decision"]:
         decided = summary["decision"]
-        console.print(f"{decided['decision']} by {decided['by']} (as claimed): {decided['reason']}", highlight=False)
+        claimed = "" if decided["how"] == "auto" else " (as claimed)"
+        console.print(f"{decided['decision']} by {decided['by']}{claimed}: {decided['reason']}", highlight=False)
     _closing(console, summary, addresses, key_file)
 
 
@@ -154,18 +160,19 @@ def print_rows(rows: list[dict[str, Any]], columns: list[str], empty: str) -> No
     Console().print(table)
 
 
-IDS = ("identity", "submission", "flow_run", "mlflow_run", "run", "git_commit")
+IDS = ("identity", "git_commit")
 """What of a lineage node is shown shortened: --json has it whole."""
 
 
-def print_tree(node: dict[str, Any], indent: int = 0, seen: set[str] | None = None) -> None:
+def print_tree(node: dict[str, Any], indent: int = 0, seen: set[tuple[str, str]] | None = None) -> None:
     """A lineage tree, one line a node; what stands above already is not unfolded again."""
     seen = set() if seen is None else seen
-    hidden = ("inputs", "kind", "ref", "digest", "path", "git_dirty")
+    hidden = ("inputs", "kind", "ref", "digest", "path") + (() if node.get("git_dirty") else ("git_dirty",))
     shown = {key: _cell(value) for key, value in node.items() if key not in hidden and value not in (None, "")}
     rest = "  ".join(f"{key}={value[:12] if key in IDS else value}" for key, value in shown.items())
-    known = node["inputs"] and node["digest"] in seen
-    seen.add(node["digest"])
+    itself = (node["kind"], node["digest"])
+    known = node["inputs"] and itself in seen
+    seen.add(itself)
     told = "(as above)" if known else f"{node['digest'][:12]}  {rest}"
     print(f"{'  ' * indent}{node['kind']} {node['ref']}  {told}".rstrip())
     for below in [] if known else node["inputs"]:

@@ -27,7 +27,7 @@ def foreseen(run: Passage, what: Step, config: BaseModel, inputs: Sequence[Input
     assert run.dry is not None
     if any(given.digest == UNKNOWN for given in inputs):
         waits = next(given.role for given in inputs if given.digest == UNKNOWN)
-        run.dry.append({"name": label, "would": "unknown", "because": f"its {waits} is made by a step that would run"})
+        run.dry.append({"name": label, "would": "unknown", "because": f"a step that would run makes its {waits}"})
         return Stored(UNKNOWN, what.kind, Path(), 0, 0)
     name = identity(what, config, inputs)
     row = work.step(run.ledger, name)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from components import services
-from components.errors import ServiceError
 from components.ledger import Ledger
 from components.services.secrets import secret_file
 from components.settings import Settings, settings
@@ -69,9 +68,9 @@ def ready(here: Settings, report: Any) -> None:
     """Services up, this process able to reach them, deployments registered. Quick where all of it is so already."""
     services.up(here.home, report)
     join(here)
-    from flows.deployments import register
+    from flows.deployments import accelerators, register
 
-    if register(here.home, _accelerators()):
+    if register(here.home, accelerators()):
         report("deployments registered")
 
 
@@ -107,11 +106,3 @@ def key_file(home: Path) -> str:
 def say(line: str) -> None:
     """A line for people, beside the output."""
     print(line, file=sys.stderr, flush=True)
-
-
-def _accelerators() -> int:
-    """How many training jobs may hold an accelerator at once: HEADWATER_ACCELERATORS, or one."""
-    text = os.environ.get("HEADWATER_ACCELERATORS", "1")
-    if not text.isdigit() or int(text) < 1:
-        raise ServiceError(f"HEADWATER_ACCELERATORS={text!r}: expected a whole number from 1.")
-    return int(text)

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Scheduled, State
 
 from components.errors import HeadwaterError, ServiceError
@@ -16,7 +16,8 @@ from components.ledger.database import now
 from components.ledger.tables import RunRow
 from components.recipe import Recipe
 from components.settings import Settings
-from flows.deployments import deployment_for
+from flows.cancelling import drop, let_go
+from flows.deployments import accelerators, deployment_for, forget_registration, register
 from flows.passage import recipe_digest
 
 POLL_SECONDS = 0.4
@@ -39,8 +40,11 @@ def submit(recipe: Recipe, here: Settings, ledger: Ledger) -> RunRow:
         ):
             runs.cancelled(ledger, row.id)
             row = runs.open_run(ledger, recipe.name, content, recipe_digest(recipe), by=here.user, door="cli")
+        if row.status == "waiting" and _outdated(ledger, row):
+            cancel(ledger, row)
+            row = runs.open_run(ledger, recipe.name, content, recipe_digest(recipe), by=here.user, door="cli")
         if row.flow_run is None:
-            deployment = client.read_deployment_by_name(deployment_for(recipe))
+            deployment = _deployment(client, recipe, here)
             created = client.create_flow_run_from_deployment(
                 deployment.id,
                 parameters={"recipe": content},
@@ -54,6 +58,16 @@ def submit(recipe: Recipe, here: Settings, ledger: Ledger) -> RunRow:
     found = runs.run(ledger, row.id)
     assert found is not None
     return found
+
+
+def _deployment(client: SyncPrefectClient, recipe: Recipe, here: Settings) -> Any:
+    """The deployment that a recipe is submitted to; registered again where somebody has deleted it."""
+    try:
+        return client.read_deployment_by_name(deployment_for(recipe))
+    except ObjectNotFound:
+        forget_registration(here.home)
+        register(here.home, accelerators())
+        return client.read_deployment_by_name(deployment_for(recipe))
 
 
 def revive(client: SyncPrefectClient, ledger: Ledger, row: RunRow) -> bool:
@@ -93,22 +107,45 @@ def follow(ledger: Ledger, run_id: str, show: Callable[[RunRow], None], heal: Ca
         time.sleep(POLL_SECONDS)
 
 
-def resume(ledger: Ledger, waiting: list[RunRow], form: dict[str, Any]) -> None:
-    """Wake every run that waits for a decision which has been made."""
+def resume(ledger: Ledger, waiting: list[RunRow]) -> None:
+    """Wake every run that waits for a decision which has been made: it reads the ledger, and needs no answer here."""
+    form = {"decision": "approve", "by": "", "reason": ""}
     with prefect_client() as client:
         for row in waiting:
-            if row.flow_run is None:
+            state = _settled(client, row.flow_run) if row.flow_run else None
+            if state is None or _over(state):
+                runs.cancelled(ledger, row.id)
                 continue
             answer = client.resume_flow_run(UUID(row.flow_run), run_input=form)
-            if answer.status.value != "ACCEPT":  # killed before its form was saved: it reads the ledger anyway
+            if answer.status.value != "ACCEPT":  # killed before its form was saved
                 client.set_flow_run_state(UUID(row.flow_run), Scheduled(message="Decided."), force=True)
+
+
+def _settled(client: SyncPrefectClient, flow_run: str) -> State[Any] | None:
+    """The state of a flow run, which may be on its way into its suspension: for ten seconds it is given time."""
+    for _ in range(50):
+        state = state_of(client, flow_run)
+        if state is None or not state.is_running():
+            return state
+        time.sleep(0.2)
+    return state
+
+
+def _over(state: State[Any] | None) -> bool:
+    """Whether a flow run was cancelled, or deleted, in Prefect."""
+    return state is None or state.is_cancelled() or state.is_cancelling()
+
+
+def _outdated(ledger: Ledger, row: RunRow) -> bool:
+    """Whether a run waits for a decision that can no longer be given, as the champion has changed since its gate."""
+    asked = promotion.latest_candidate(ledger, row.name, ((row.outcome or {}).get("model") or {}).get("digest"))
+    champion = promotion.champion(ledger, row.name)
+    return bool(asked and champion and champion.digest not in (asked.digest, asked.baseline))
 
 
 def cancel(ledger: Ledger, row: RunRow) -> None:
     """Cancel a run: its flow through Prefect, its jobs at once."""
     from prefect.states import Cancelled, Cancelling
-
-    from flows.cancelling import let_go
 
     if row.status not in runs.LIVE:
         raise HeadwaterError(f"Run {row.id} is {row.status} already.")
@@ -118,7 +155,8 @@ def cancel(ledger: Ledger, row: RunRow) -> None:
             if state is not None and not state.is_final():
                 ends: State[Any] = Cancelling() if state.is_running() or state.is_pending() else Cancelled()
                 client.set_flow_run_state(UUID(row.flow_run), ends, force=not state.is_running())
-        let_go(row.flow_run)
+    runs.cancelled(ledger, row.id)
+    drop(ledger, row.id)
 
 
 def state_of(client: SyncPrefectClient, flow_run: str) -> State[Any] | None:
@@ -137,7 +175,7 @@ def prefect_client() -> Iterator[SyncPrefectClient]:
     try:
         with get_client(sync_client=True) as client:
             yield client
-    except httpx.TransportError as error:
+    except (httpx.TransportError, PrefectHTTPStatusError) as error:
         raise ServiceError(
             f"The Prefect server does not answer ({type(error).__name__}): `headwater up` starts it."
         ) from None
@@ -149,14 +187,14 @@ def _look(ledger: Ledger, row: RunRow) -> int:
         with prefect_client() as client:
             state = state_of(client, row.flow_run) if row.flow_run else None
             fresh = runs.run(ledger, row.id)
-            if state is None or fresh is None or fresh.status not in runs.LIVE:
+            if fresh is None or fresh.status not in runs.LIVE or fresh.flow_run is None:
                 return 0
-            if state.is_cancelled():
-                runs.cancelled(ledger, row.id)
+            if state is None or state.is_cancelled() or _stuck(state):
+                let_go(fresh.flow_run)
                 return 0
             if state.is_failed() and fresh.status == "submitted":
                 message = {"type": "FlowFailed", "message": state.message or "The flow failed before it began."}
-                runs.leave(ledger, row.id, "failed", error=message)
+                runs.leave(ledger, row.id, None, "failed", error=message)
                 return 0
             return int(revive(client, ledger, fresh))
     except ServiceError:
@@ -171,6 +209,11 @@ def _suspended(row: RunRow) -> bool:
     except ServiceError:
         return False
     return state is None or state.is_paused()
+
+
+def _stuck(state: State[Any]) -> bool:
+    """Whether a cancellation has found nobody to carry it out: a worker that was restarted knows no process."""
+    return bool(state.is_cancelling() and state.timestamp and now() - state.timestamp.timestamp() > GRACE_SECONDS)
 
 
 def _decided(ledger: Ledger, row: RunRow) -> bool:

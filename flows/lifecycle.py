@@ -1,5 +1,7 @@
 """The lifecycle: one recipe, one run, from raw documents to a served model."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -10,6 +12,7 @@ from prefect.states import Completed, State
 from components.ledger import Ledger, runs
 from components.recipe import Recipe
 from components.settings import Settings
+from components.sources import num_lines
 from components.store import Store, Stored
 from flows.cancelling import let_go
 from flows.curation import curation, preparation
@@ -53,7 +56,10 @@ def plan(run: Passage, samples: Stored) -> None:
     from components.planning.words import markdown, summary
 
     sizes = {name: source["num_bytes"] for name, source in run.resolved["sources"].items()}
-    made = planned(run.recipe, measure(run.recipe.train[0].threads), sizes)
+    lines = {
+        s.name: num_lines(Path(run.resolved["sources"][s.name]["path"])) for s in run.recipe.with_role("instructions")
+    }
+    made = planned(run.recipe, measure(run.recipe.train[0].threads), sizes, lines)
     run.outcome["plan"] = {**made.model_dump(mode="json"), "text": summary(made)}
     runs.note(run.ledger, run.id, run.outcome)
     get_run_logger().info("plan: %s", summary(made))
@@ -62,10 +68,12 @@ def plan(run: Passage, samples: Stored) -> None:
 
 def ended(run: Passage) -> str:
     """How the run ended, in a line, with links on record."""
+    model, mlflow = run.outcome["model"], os.environ.get("MLFLOW_TRACKING_URI", "")
+    version = f"{mlflow}/#/models/{model['name']}/versions/{model['version']}"
+    create_link_artifact(key="model-version", link=version, description="The version in MLflow")
     create_link_artifact(key="endpoint", link=run.outcome["endpoint"], description="OpenAI-compatible endpoint")
     executed = [step.name for step in runs.steps_of(run.ledger, run.id) if step.status == "executed"]
     acted = [act.name for act in runs.acts_of(run.ledger, run.id) if act.changed]
-    model = run.outcome["model"]
     if not executed and not acted:
         return f"no change: {model['name']}/{model['version']} is the champion already"
     return f"{model['name']}/{model['version']} is the champion ({', '.join(executed + acted)})"

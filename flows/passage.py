@@ -14,7 +14,7 @@ from typing import Any
 from prefect.exceptions import Pause
 
 from components.digests import digest
-from components.errors import LeaseLost, SourceError
+from components.errors import LeaseLost, ServiceError, SourceError
 from components.ledger import Ledger, promotion, runs, work
 from components.ledger.tables import SourceRow
 from components.recipe import Recipe, Source
@@ -57,7 +57,14 @@ class Passage:
     def act(self, name: str, reconcile: Callable[[], bool]) -> None:
         """Bring the outside world to what the ledger says, and record whether anything had to change."""
         started = time.monotonic()
-        changed = reconcile()
+        for delay in (2, 8, 20, None):
+            try:
+                changed = reconcile()
+                break
+            except ServiceError:  # an engine that is being started again
+                if delay is None:
+                    raise
+                time.sleep(delay)
         runs.acted(self.ledger, self.id, name, changed, time.monotonic() - started)
 
     def tags(self) -> dict[str, str]:
@@ -68,31 +75,40 @@ class Passage:
 
 
 @contextmanager
-def passage(recipe: Recipe, flow_run: str, flow_run_name: str, door: str) -> Iterator[Passage]:
+def passage(recipe: Recipe, flow: str, flow_run: str, flow_run_name: str, door: str) -> Iterator[Passage]:
     """Enter the run of this flow run, keep its lease while the block runs, and record how it ended."""
     here = settings()
     ledger, store = Ledger(here.ledger_url), Store(here.store)
-    row = _own_run(ledger, recipe, flow_run, flow_run_name, door, here)
+    row = _own_run(ledger, recipe, flow, flow_run, flow_run_name, door, here)
     commit, dirty = git_state(Path(__file__).parent)
-    row = runs.enter(ledger, row.id, resolve(recipe, ledger, here), commit, dirty)
+    try:
+        resolved = row.resolved or resolve(recipe, ledger, here)
+    except Exception as error:
+        runs.leave(ledger, row.id, None, "failed", error=described(error))
+        raise
+    row = runs.enter(ledger, row.id, resolved, commit, dirty)
     assert row.resolved is not None
     run = Passage(
         row.id, recipe, row.resolved, row.attempt, flow_run, here, ledger, store, git=(row.git_commit, row.git_dirty)
     )
-    with _lease(ledger, run):
+    with _lease(ledger, run) as ended:
         try:
             yield run
         except Exception as error:
             status = "refused" if type(error).__name__ == "GateRefused" else "failed"
-            runs.leave(ledger, run.id, status, run.outcome, described(error))
+            runs.leave(ledger, run.id, run.attempt, status, run.outcome, described(error))
+            drop(ledger, run.id)
             raise
-        except Pause:
-            raise  # suspended; `waiting` is on record
+        except Pause:  # suspended; `waiting` is on record
+            ended.set()
+            runs.yielded(ledger, run.id, run.attempt)
+            raise
         except BaseException:
+            ended.set()
             interrupted(run)
             raise
         else:
-            runs.leave(ledger, run.id, "completed", run.outcome)
+            runs.leave(ledger, run.id, run.attempt, "completed", run.outcome)
 
 
 def resolve(recipe: Recipe, ledger: Ledger, here: Settings) -> dict[str, Any]:
@@ -143,7 +159,9 @@ def _found(source: Source, here: Settings) -> dict[str, Any]:
     }
 
 
-def _own_run(ledger: Ledger, recipe: Recipe, flow_run: str, flow_run_name: str, door: str, here: Settings) -> Any:
+def _own_run(
+    ledger: Ledger, recipe: Recipe, flow: str, flow_run: str, flow_run_name: str, door: str, here: Settings
+) -> Any:
     """The ledger's run of this flow run: the one that the command opened under this name, or one of its own."""
     opened = runs.run(ledger, flow_run_name)
     if opened is not None and opened.flow_run in (None, flow_run):
@@ -151,7 +169,9 @@ def _own_run(ledger: Ledger, recipe: Recipe, flow_run: str, flow_run_name: str, 
         return opened
     content = recipe.model_dump(mode="json")
     by = here.user if door == "cli" else door
-    return runs.open_run(ledger, recipe.name, content, recipe_digest(recipe), by=by, door=door, flow_run=flow_run)
+    # Part of the way is not what somebody who runs the whole recipe would follow.
+    known_as = recipe_digest(recipe) if flow == "lifecycle" else digest([flow, content])
+    return runs.open_run(ledger, recipe.name, content, known_as, by=by, door=door, flow_run=flow_run)
 
 
 def interrupted(run: Passage) -> None:
@@ -161,7 +181,7 @@ def interrupted(run: Passage) -> None:
 
 
 @contextmanager
-def _lease(ledger: Ledger, run: Passage) -> Iterator[None]:
+def _lease(ledger: Ledger, run: Passage) -> Iterator[threading.Event]:
     """Renew the run's lease; when another process has entered the run, this one must not go on."""
     done = threading.Event()
 
@@ -178,6 +198,6 @@ def _lease(ledger: Ledger, run: Passage) -> Iterator[None]:
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
-        yield
+        yield done
     finally:
         done.set()

@@ -7,12 +7,15 @@ from prefect import suspend_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
 
-from components.errors import GateRefused, HeadwaterError
+from components.errors import DecisionError, GateRefused, HeadwaterError
 from components.ledger import promotion as decisions
 from components.ledger import queries, runs
 from components.ledger.tables import CandidateRow, DecisionRow
 from flows.evaluation import Judged
 from flows.passage import Passage
+
+IN_THE_CARD = ("headwater.digest", "headwater.gate_report", "headwater.licences")
+"""Tags whose content a model card shows in tables of its own."""
 
 
 def promotion(run: Passage, judged: Judged) -> CandidateRow:
@@ -34,7 +37,7 @@ def promotion(run: Passage, judged: Judged) -> CandidateRow:
     )
     run.act("register", lambda: _registered(run, judged))
     version = decisions.intend(run.ledger, name, digest, run.id)
-    run.outcome["model"] = {"name": name, "version": version.version, "digest": digest}
+    run.outcome["model"] = {"name": name, "version": version.version, "digest": digest, "candidate": candidate.id}
     return candidate
 
 
@@ -88,7 +91,7 @@ def _card(run: Passage, judged: Judged) -> str:
             "It was judged by the scores above and by nothing else: evaluate it on your own task before you rely on it.",
             "It gives no sources for what it says, and it may be wrong.",
         ],
-        lineage=_lineage(run, judged),
+        lineage={k: v for k, v in _lineage(run, judged).items() if k not in IN_THE_CARD},
     )
 
 
@@ -119,8 +122,7 @@ def wait_for_decision(run: Passage, candidate: CandidateRow) -> DecisionRow:
     """The decision on a candidate; suspends the flow as long as there is none. Raises GateRefused on a rejection."""
     decided = decisions.decision(run.ledger, candidate.id)
     if decided is None and run.recipe.approval == "auto":
-        why = 'the recipe says approval = "auto"'
-        decided = decisions.decide(run.ledger, candidate.id, "approved", by="recipe", reason=why, how="auto")
+        decided = _by_recipe(run, candidate)
     number = 0
     while decided is None:
         decided = _by_form(run, candidate, number)
@@ -136,6 +138,17 @@ def wait_for_decision(run: Passage, candidate: CandidateRow) -> DecisionRow:
     return decided
 
 
+def _by_recipe(run: Passage, candidate: CandidateRow) -> DecisionRow:
+    """The approval of a recipe that says approval = "auto"; another run of it may have been quicker."""
+    why = 'the recipe says approval = "auto"'
+    try:
+        return decisions.decide(run.ledger, candidate.id, "approved", by="recipe", reason=why, how="auto")
+    except DecisionError:
+        if known := decisions.decision(run.ledger, candidate.id):
+            return known
+        raise
+
+
 def _by_form(run: Passage, candidate: CandidateRow, number: int) -> DecisionRow | None:
     """Suspend until somebody resumes this run, by the form or by a decision in the ledger."""
     model = run.outcome["model"]
@@ -143,7 +156,7 @@ def _by_form(run: Passage, candidate: CandidateRow, number: int) -> DecisionRow 
         f"- {line}" for line in run.outcome["gate"]
     )
     form = Decision.with_initial_data(description=described, decision="approve")
-    runs.leave(run.ledger, run.id, "waiting", run.outcome)
+    runs.leave(run.ledger, run.id, run.attempt, "waiting", run.outcome)
     answer = suspend_flow_run(wait_for_input=form, key=f"approve-{number}")
     runs.resumed(run.ledger, run.id, run.attempt)
     known = decisions.decision(run.ledger, candidate.id)

@@ -20,7 +20,7 @@ class Ref:
 
 def look_up(ledger: Ledger, text: str) -> Ref:
     """What `text` names. Raises UnknownRef with what would be right."""
-    if "/" in text:
+    if "/" in text or "@" in text or promotion.versions(ledger, text):
         row = model_version(ledger, text)
         return Ref(text, artifact=queries.artifacts(ledger, row.digest)[0], version=row)
     if row_of_run := runs.run(ledger, text):
@@ -35,8 +35,8 @@ def look_up(ledger: Ledger, text: str) -> Ref:
 
 
 def model_version(ledger: Ledger, text: str) -> VersionRow:
-    """The registered version MODEL/VERSION or MODEL (its champion, else its newest). Raises UnknownRef."""
-    name, slash, number = text.partition("/")
+    """The registered version MODEL/VERSION, MODEL@champion, or MODEL (its champion, else its newest). Raises UnknownRef."""
+    name, slash, number = text.removesuffix("@champion").partition("/")
     confirmed = [row for row in promotion.versions(ledger, name) if row.version]
     if not confirmed:
         known = sorted({row.name for row in promotion.versions(ledger) if row.version})

@@ -30,6 +30,7 @@ def checked(recipe: Recipe) -> Recipe:
     from components.curation.filters import filters
     from components.curation.privacy import known
     from components.models import family
+    from components.sources import source_files
     from components.training.objectives import objectives
     from flows.passage import source_path
 
@@ -40,7 +41,7 @@ def checked(recipe: Recipe) -> Recipe:
         if phase.objective not in objectives():
             raise UnknownName("objective", phase.objective, objectives())
     for source in recipe.sources:
-        source_path(source)
+        source_files(source_path(source))
     return recipe
 
 
@@ -49,12 +50,13 @@ def plan(asked: argparse.Namespace) -> int:
     from components.planning.machine import measure
     from components.planning.plan import plan as planned
     from components.planning.words import markdown
-    from components.sources import source_files
+    from components.sources import num_lines, source_files
     from flows.passage import source_path
 
     recipe = recipe_at(asked)
     sizes = {s.name: sum(f.stat().st_size for f in source_files(source_path(s))) for s in recipe.sources}
-    made = planned(recipe, measure(recipe.train[0].threads), sizes)
+    lines = {s.name: num_lines(source_path(s)) for s in recipe.with_role("instructions")}
+    made = planned(recipe, measure(recipe.train[0].threads), sizes, lines)
     print(json.dumps(made.model_dump(mode="json")) if asked.json else markdown(made))
     return 0
 

@@ -49,8 +49,12 @@ def released(
         promotion.may_be_released(ledger, row)
         if champion is None or champion.digest != row.digest:
             _bring(here, [*releases(ledger, store), release_of(row, store, champion=False)])
-            key = site_of(here.home).secret("api_key")
-            smoke_test(endpoint(here), key, f"{row.name}/{row.version}", how.prompt)
+            try:
+                key = site_of(here.home).secret("api_key")
+                smoke_test(endpoint(here), key, f"{row.name}/{row.version}", how.prompt)
+            except Exception:
+                _bring(here, releases(ledger, store))
+                raise
         return promotion.release(ledger, row)
 
 

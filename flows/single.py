@@ -20,4 +20,4 @@ def door() -> str:
 
 def alone(recipe: Recipe) -> AbstractContextManager[Passage]:
     """The passage of the flow run that is under way."""
-    return passage(recipe, str(flow_run.id), str(flow_run.name), door())
+    return passage(recipe, str(flow_run.flow_name), str(flow_run.id), str(flow_run.name), door())

@@ -20,11 +20,10 @@ from components.errors import HeadwaterError
 from components.ledger import runs, work
 from components.steps import Input, Step, declare, finished, perform, retryable
 from components.store import Stored
+from flows.deployments import ACCELERATOR
 from flows.foresight import foreseen
 from flows.passage import Passage
 
-ACCELERATOR = "accelerator"
-"""The Prefect concurrency limit that training takes a slot of."""
 CURVES = ("loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second")
 """What of a training report becomes a curve in MLflow."""
 SLOT_LEASE = 60

@@ -1,6 +1,7 @@
 """Ray's job API, as far as steps need it. One submission id for each identity and attempt, so two runs share a job."""
 
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ class Jobs:
     def __init__(self) -> None:
         try:
             self.client = JobSubmissionClient()
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises what it likes here: connection, version, authentication
             raise ServiceError(f"Ray does not answer: {_first_line(error)}") from None
 
     def living(self, ledger: Ledger, identity: str) -> str | None:
@@ -44,12 +45,12 @@ class Jobs:
             attempt = row.attempt or work.next_attempt(ledger, identity, 0)
             submission = f"{identity[:16]}-{attempt}"
             status = self.status(submission)
-            if status is None:
-                self._submit(submission, identity, run, metadata)
-            elif status.is_terminal():
+            if status is not None and status.is_terminal():
                 work.next_attempt(ledger, identity, attempt)
                 continue
-            work.submitted(ledger, identity, submission)
+            work.submitted(ledger, identity, submission)  # on record first, so that a cancellation finds it
+            if status is None:
+                self._submit(submission, identity, run, metadata)
             return submission
 
     def follow(self, ledger: Ledger, identity: str, submission: str, report: Callable[[dict[str, Any]], None]) -> None:
@@ -72,7 +73,7 @@ class Jobs:
         """End a job: SIGTERM, and SIGKILL when that does not help. One that has ended or is unknown is fine."""
         try:
             self.client.stop_job(submission)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             log.info("Job %s was not stopped: %s", submission, _first_line(error))
 
     def status(self, submission: str) -> JobStatus | None:
@@ -94,7 +95,7 @@ class Jobs:
             return ""
 
     def _submit(self, submission: str, identity: str, run: str, metadata: dict[str, str]) -> None:
-        entrypoint = f"exec {sys.executable} -m components.jobs.main {identity} --run {run} --submission {submission}"
+        entrypoint = f"exec {shlex.quote(sys.executable)} -m components.jobs.main {identity} --run {run} --submission {submission}"
         try:
             self.client.submit_job(entrypoint=entrypoint, submission_id=submission, metadata=metadata)
         except (RuntimeError, ValueError, OSError) as error:

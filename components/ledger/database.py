@@ -4,6 +4,7 @@ import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class Ledger:
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         self.engine = create_engine(url)
         if self.engine.dialect.name == "sqlite":
-            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "connect", partial(_configure_sqlite, url))
             event.listen(self.engine, "begin", _begin_immediate)
         self.reader = self.engine.execution_options(reads=True)
         self._migrate()
@@ -41,10 +42,10 @@ class Ledger:
             yield session
 
     def _migrate(self) -> None:
-        if _revision(self.engine) == HEAD:
+        if _revision(self.reader) == HEAD:
             return
-        with _alone(self.url):
-            if _revision(self.engine) != HEAD:
+        with _alone(self.url, "schema"):
+            if _revision(self.reader) != HEAD:
                 upgrade(self.engine, HEAD)
 
 
@@ -72,10 +73,13 @@ def _revision(engine: Engine) -> str | None:
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _configure_sqlite(connection: Any, _: Any) -> None:
+def _configure_sqlite(url: str, connection: Any, _: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's begin event says BEGIN, and not the driver at some later write
-    for pragma in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("busy_timeout=60000", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        with _alone(url, "journal"):  # this switch does not wait for others by itself
+            connection.execute("PRAGMA journal_mode=WAL").close()
 
 
 def _begin_immediate(connection: Any) -> None:
@@ -87,11 +91,11 @@ def _begin_immediate(connection: Any) -> None:
 
 
 @contextmanager
-def _alone(url: str) -> Iterator[None]:
+def _alone(url: str, what: str) -> Iterator[None]:
     """Two processes that open a new ledger at once migrate it one after the other."""
     if not url.startswith("sqlite:///"):
         yield
         return
-    with open(url.removeprefix("sqlite:///") + ".lock", "w") as lock:
+    with open(url.removeprefix("sqlite:///") + f".{what}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

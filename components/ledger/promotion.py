@@ -79,8 +79,7 @@ def decide(ledger: Ledger, candidate_id: int, verdict: str, *, by: str, reason: 
             raise DecisionError(f"This version was {known.decision} already, by {known.by}: decisions are final.")
         if not by.strip() or not reason.strip():
             raise DecisionError("A decision needs a name and a reason: --by WHO --reason WHY.")
-        runner = session.get_one(RunRow, row.run).started_by
-        if row.approval == "manual" and by.strip().casefold() == runner.casefold():
+        if row.approval == "manual" and by.strip().casefold() in _runners(session, row):
             raise DecisionError(f"{by} ran this and may not decide on it: someone else has to.")
         if verdict == "approved":
             _may_be_approved(session, row)
@@ -91,6 +90,17 @@ def decide(ledger: Ledger, candidate_id: int, verdict: str, *, by: str, reason: 
         return made
 
 
+def _runners(session: Session, row: CandidateRow) -> set[str]:
+    """Everybody who ran what led to a candidate."""
+    ran = [session.get_one(RunRow, row.run)]
+    ran += [
+        other
+        for other in session.scalars(select(RunRow).where(RunRow.name == row.name))
+        if _model(other).get("candidate") == row.id
+    ]
+    return {other.started_by.casefold() for other in ran}
+
+
 def _may_be_approved(session: Session, row: CandidateRow) -> None:
     if not row.passed:
         raise GateRefused("The gate did not pass this model, so nobody can approve it.")
@@ -99,11 +109,15 @@ def _may_be_approved(session: Session, row: CandidateRow) -> None:
         raise GateRefused(f"The champion of {row.name} has changed since the gate: run the recipe again.")
 
 
-def waiting_runs(ledger: Ledger, name: str, digest: str) -> list[RunRow]:
-    """The runs that wait for a decision on a model."""
+def waiting_runs(ledger: Ledger, candidate_id: int) -> list[RunRow]:
+    """The runs that wait for a decision on a candidate."""
     with ledger.reading() as session:
-        waiting = session.scalars(select(RunRow).where(RunRow.name == name, RunRow.status == "waiting"))
-        return [row for row in waiting if ((row.outcome or {}).get("model") or {}).get("digest") == digest]
+        waiting = session.scalars(select(RunRow).where(RunRow.status == "waiting"))
+        return [row for row in waiting if _model(row).get("candidate") == candidate_id]
+
+
+def _model(row: RunRow) -> dict[str, Any]:
+    return (row.outcome or {}).get("model") or {}
 
 
 def champion(ledger: Ledger, name: str) -> ReleaseRow | None:

@@ -70,6 +70,8 @@ def enter(ledger: Ledger, run_id: str, resolved: dict[str, Any], commit: str | N
     """Take a run over, in a new attempt; the process of any earlier attempt loses it. What was resolved first stays."""
     with ledger.transaction() as session:
         row = session.get_one(RunRow, run_id)
+        if row.status == "cancelled":
+            raise LeaseLost(f"Run {run_id} was cancelled.")
         row.attempt += 1
         row.status, row.lease, row.error, row.finished = "running", now() + RUN_LEASE, None, None
         if row.resolved is None:
@@ -87,12 +89,23 @@ def renew(ledger: Ledger, run_id: str, attempt: int) -> None:
 
 
 def leave(
-    ledger: Ledger, run_id: str, status: str, outcome: dict[str, Any] | None = None, error: dict[str, Any] | None = None
+    ledger: Ledger,
+    run_id: str,
+    attempt: int | None,
+    status: str,
+    outcome: dict[str, Any] | None = None,
+    error: dict[str, Any] | None = None,
 ) -> None:
-    """Record how an attempt ended: completed, refused, failed, cancelled, or waiting for a decision."""
+    """Record how an attempt ended: completed, refused, failed, or waiting for a decision.
+
+    A run that waits keeps its lease until its process has really suspended. Raises LeaseLost when another attempt has
+    taken over; `attempt` is None for one who ends a run from outside.
+    """
     with ledger.transaction() as session:
         row = session.get_one(RunRow, run_id)
-        row.status, row.lease, row.error = status, 0.0, error
+        if attempt is not None and (row.attempt != attempt or row.status not in LIVE):
+            raise LeaseLost(f"Run {run_id} goes on in another process, or was ended.")
+        row.status, row.lease, row.error = status, now() + RUN_LEASE if status == "waiting" else 0.0, error
         row.outcome = {**(row.outcome or {}), **(outcome or {})}
         row.finished = None if status in LIVE else now()
         if status not in LIVE:

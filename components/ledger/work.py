@@ -68,19 +68,22 @@ def finish(ledger: Ledger, identity: str, owner: str, artifact: ArtifactRow, fac
         row.owner, row.finished = None, now()
 
 
-def fail(ledger: Ledger, identity: str, owner: str, error: dict[str, Any]) -> None:
-    """Record why a step did not come to an end; the next claim tries again."""
+def fail(ledger: Ledger, identity: str, owner: str, error: dict[str, Any]) -> bool:
+    """Record why a step did not come to an end; the next claim tries again. False where the claim was lost."""
     with ledger.transaction() as session:
         row = session.get_one(StepRow, identity)
-        if row.owner == owner:
+        ours = row.owner == owner
+        if ours:
             row.status, row.error, row.owner, row.finished = "failed", error, None, now()
+        return ours
 
 
-def forget(ledger: Ledger, identity: str) -> None:
+def forget(ledger: Ledger, identity: str, artifact: str) -> None:
     """Make a finished step undone again, because its artifact is gone or damaged."""
     with ledger.transaction() as session:
         row = session.get_one(StepRow, identity)
-        row.status, row.artifact, row.owner = "declared", None, None
+        if row.status == "finished" and row.artifact == artifact:
+            row.status, row.artifact, row.owner = "declared", None, None
 
 
 def next_attempt(ledger: Ledger, identity: str, after: int) -> int:
@@ -89,6 +92,8 @@ def next_attempt(ledger: Ledger, identity: str, after: int) -> int:
         row = session.get_one(StepRow, identity)
         if row.attempt == after:
             row.attempt = after + 1
+            if row.status == "failed":  # that was the attempt before
+                row.status, row.error = "declared", None
         return row.attempt
 
 

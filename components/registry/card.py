@@ -18,8 +18,8 @@ def model_card(
 ) -> str:
     """The card of one version.
 
-    sources: {"name", "licence", "origin", "documents"?}. scores: metric -> {"value", "stderr"?}, as in report.json.
-    gate: {"rule", "passed", "explanation"}, as in gate.json. lineage: what each id is -> the id.
+    sources: {"name", "licence", "origin"}. scores: metric -> {"value", "stderr"?}, as in report.json.
+    gate: {"metric", "passed", "explanation"}, as in gate.json. lineage: what each id is -> the id.
     """
     sources = list(sources)
     licences = sorted({source["licence"] for source in sources})
@@ -27,10 +27,10 @@ def model_card(
         "---\nlibrary_name: transformers\npipeline_tag: text-generation\nlicense: other\n"
         f"license_name: {_quoted(', '.join(licences))}\n---",
         f"# {name}\n\n{summary}",
-        "## Data\n\n" + _table(("Source", "Licence", "Origin", "Documents"), map(_source, sources)),
+        "## Data\n\n" + _table(("Source", "Licence", "Origin"), map(_source, sources)),
         "## Scores\n\n"
         + _table(("Metric", "Value", "Standard error"), [_score(*item) for item in sorted(scores.items())]),
-        "## Gate\n\n" + _table(("Rule", "Passed", "Because"), map(_rule, gate)),
+        "## Gate\n\n" + _table(("Score", "Passed", "Because"), map(_rule, gate)),
         f"## Intended use\n\n{intended_use}",
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits),
         "## Lineage\n\n"
@@ -50,7 +50,7 @@ def _cell(value: Any) -> str:
 
 
 def _source(source: Mapping[str, Any]) -> tuple[Any, ...]:
-    return source["name"], source["licence"], source["origin"], source.get("documents", "")
+    return source["name"], source["licence"], source["origin"]
 
 
 def _score(metric: str, score: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -59,7 +59,7 @@ def _score(metric: str, score: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _rule(rule: Mapping[str, Any]) -> tuple[Any, ...]:
-    return rule["rule"], "yes" if rule["passed"] else "no", rule["explanation"]
+    return rule["metric"], "yes" if rule["passed"] else "no", rule["explanation"]
 
 
 def _quoted(text: str) -> str:

@@ -127,7 +127,7 @@ def _empty(ylabel: str, title: str) -> tuple["Figure", "Axes"]:
 
 
 def _name_bars(axes: "Axes", names: list[str]) -> None:
-    crowded = sum(map(len, names)) > 70
+    crowded = sum(map(len, names)) > 45
     turned: Any = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
     axes.set_xticks(range(len(names)), names, **turned)
     axes.tick_params(axis="x", length=0)

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from components.artifacts import Report
-from components.digests import canonical, file_digest
+from components.digests import canonical, digest, file_digest
 from components.errors import TrainingError
 
 KEPT = 2
@@ -62,7 +62,7 @@ def save(checkpoints: Path, state: State, *, model: Tensors, optimizer: Tensors)
     save_file(optimizer, partial / "optimizer.safetensors")
     (partial / "state.json").write_bytes(canonical(asdict(state)))
     files = {p.name: {"sha256": file_digest(p), "size": p.stat().st_size} for p in (partial / name for name in CONTENT)}
-    (partial / "manifest.json").write_bytes(canonical({"files": files}))
+    (partial / "manifest.json").write_bytes(canonical({"files": files, "digest": digest(files)}))
     for path in [*partial.iterdir(), partial]:
         _sync(path)
     if final.exists():
@@ -103,7 +103,10 @@ def _whole(checkpoints: Path) -> list[Path]:
 def _damage(folder: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
-        files = json.loads((folder / "manifest.json").read_bytes())["files"]
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        files = manifest["files"]
+        if digest(files) != manifest["digest"]:
+            return "manifest.json does not have its own digest"
         for name in CONTENT:
             expected = files[name]
             path = folder / name

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from components.errors import SourceError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 DATA = HERE / "data"
 
 
@@ -16,7 +16,7 @@ def shipped_recipes() -> dict[str, Path]:
 def shipped_data(name: str) -> Path:
     """The file or folder called `name` among the shipped data; raises SourceError naming the known ones."""
     path = (DATA / name).resolve()
-    if not name or not path.is_relative_to(DATA) or not path.exists():
+    if DATA not in path.parents or ".." in name or not path.exists():
         known = sorted(path.name for path in DATA.iterdir() if path.suffix != ".md")
         raise SourceError(f"No shipped data called {name!r}. Known: {', '.join(known)}.")
     return path

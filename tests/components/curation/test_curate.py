@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from components.artifacts import SourceFiles
 from components.curation.curate import curate
@@ -20,10 +19,8 @@ CONFIG = CurateConfig(similarity=0.3)
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    ray.init(num_cpus=2, object_store_memory=2**27, include_dashboard=False, log_to_driver=False)
+def engine(ray_engine: None) -> Iterator[None]:
     yield
-    ray.shutdown()
 
 
 def tiny() -> list[SourceFiles]:

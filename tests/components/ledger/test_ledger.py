@@ -54,7 +54,7 @@ def test_migrations_make_the_declared_schema(ledger):
 def test_the_same_recipe_is_followed_while_its_run_lives(ledger):
     first = runs.open_run(ledger, "demo", {}, "r", by="ann", door="cli")
     assert runs.open_run(ledger, "demo", {}, "r", by="bob", door="cli").id == first.id
-    runs.leave(ledger, first.id, "completed")
+    runs.leave(ledger, first.id, None, "completed")
     assert runs.open_run(ledger, "demo", {}, "r", by="ann", door="cli").id != first.id
 
 

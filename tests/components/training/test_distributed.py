@@ -13,8 +13,8 @@ from components.training.train import train
 
 
 @pytest.fixture(autouse=True)
-def own_cluster(monkeypatch):
-    """A cluster of this test alone, without a token file in the user's home."""
+def own_cluster(monkeypatch, ray_engine):
+    """The cluster of these tests, without a token file in the user's home."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
