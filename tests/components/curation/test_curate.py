@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,8 +18,8 @@ CONFIG = CurateConfig(similarity=0.3)
 
 
 @pytest.fixture(scope="module")
-def engine(ray_engine: None) -> Iterator[None]:
-    yield
+def engine(ray_engine: None) -> None:
+    return
 
 
 def tiny() -> list[SourceFiles]:
