@@ -17,7 +17,7 @@ def hw(home, *arguments):
     return subprocess.run([HEADWATER, *arguments], env=env, capture_output=True, text=True, timeout=60)
 
 
-def refused(home, *arguments, says):
+def check_refused(home, *arguments, says):
     done = hw(home, *arguments)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
@@ -39,7 +39,7 @@ def refused(home, *arguments, says):
 @pytest.mark.parametrize("command", ["run", "plan"])
 def test_files_that_are_no_recipe(home, tmp_path, command, content, says):
     (tmp_path / "r.toml").write_bytes(content)
-    refused(home, command, str(tmp_path / "r.toml"), says=says)
+    check_refused(home, command, str(tmp_path / "r.toml"), says=says)
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_files_that_are_no_recipe(home, tmp_path, command, content, says):
     ],
 )
 def test_settings_that_fit_no_recipe(home, setting, says):
-    refused(home, "run", "demo", "--set", setting, says=says)
+    check_refused(home, "run", "demo", "--set", setting, says=says)
 
 
 def test_a_source_without_a_licence(home, tmp_path):
     text = shipped_recipes()["tiny"].read_text().replace('licence = "CC-BY-SA-3.0"\n', "")
     (tmp_path / "r.toml").write_text(text)
-    refused(home, "run", str(tmp_path / "r.toml"), says="sources.handbook.licence: Field required")
+    check_refused(home, "run", str(tmp_path / "r.toml"), says="sources.handbook.licence: Field required")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_source_without_a_licence(home, tmp_path):
     ],
 )
 def test_arguments_that_name_nothing(home, arguments, says):
-    refused(home, *arguments, says=says)
+    check_refused(home, *arguments, says=says)
 
 
 @pytest.mark.parametrize(

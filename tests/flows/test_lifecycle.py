@@ -176,11 +176,12 @@ def test_asking_commands_answer(site, tiny, tmp_path):
     assert "committed export" in logs.stdout
 
 
-def test_cancelling_ends_the_job_and_leaves_its_checkpoint(site, tiny):
+def test_cancelling_in_prefect_ends_the_job_and_leaves_its_checkpoint(site, tiny):
     longer = ["run", "tiny", "--set", "train.pretrain.tokens=3000000", "--set", "train.pretrain.checkpoint_seconds=1"]
     command = site.start(*longer, "--json")
     run = _run_with_a_checkpoint(site)
-    assert site.hw("cancel", run).returncode == 0
+    cancel = [BIN / "prefect", "flow-run", "cancel", site.json("show", run)["flow_run"]]
+    assert subprocess.run(cancel, env=site.clients(), capture_output=True).returncode == 0
     out, _ = command.communicate(timeout=60)
     assert json.loads(out)["status"] == "cancelled"
     assert command.returncode == 1

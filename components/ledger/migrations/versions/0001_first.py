@@ -11,6 +11,7 @@ APPEND_ONLY = ("decisions", "releases")
 
 def upgrade() -> None:
     """Create every table, and the triggers by which decisions and releases can only be added."""
+    _content()
     _work()
     _runs()
     _promotion()
@@ -23,8 +24,8 @@ def upgrade() -> None:
                 )
 
 
-def _work() -> None:
-    """Sources, artifacts, and the steps between them."""
+def _content() -> None:
+    """What goes in and what comes out: sources and artifacts."""
     op.create_table(
         "sources",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -47,6 +48,10 @@ def _work() -> None:
         sa.Column("created", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("digest"),
     )
+
+
+def _work() -> None:
+    """Steps, what they report, and who waits for them."""
     op.create_table(
         "steps",
         sa.Column("identity", sa.String(), nullable=False),
