@@ -73,7 +73,7 @@ def _answer(site, run, form):
 def _followed(site, run):
     import time
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         summary = site.json("show", run)
         if summary["status"] in ("refused", "failed", "completed"):

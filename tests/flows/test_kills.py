@@ -56,7 +56,7 @@ def _is(kind, line):
     }[kind]
 
 
-def wait_for(home, kind, command, timeout=120):
+def wait_for(home, kind, command, timeout=240):
     """A process of that kind while pretraining is under way."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline and command.poll() is None:

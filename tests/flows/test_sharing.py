@@ -14,7 +14,7 @@ def step_status(site, run, name):
     return {step["name"]: step["status"] for step in site.json("show", run)["steps"]}.get(name)
 
 
-def wait_until(condition, seconds=90):
+def wait_until(condition, seconds=180):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
