@@ -72,8 +72,6 @@ def check(home, kind, seed):
     """Kill one process of a kind in the middle of pretraining; the same command ends with one version of one digest."""
     asked = [*recipe(seed), "--set", f"name={kind}", "--json"]
     undisturbed = home.json(*recipe(seed), "--set", f"name={kind}-whole")
-    for row in (home.home / "scratch").iterdir():
-        assert row.is_dir()
     _forget(home, undisturbed)
     started = time.monotonic()
     command = home.start(*asked)
@@ -86,7 +84,7 @@ def check(home, kind, seed):
     assert again["model"]["digest"] == undisturbed["model"]["digest"]
     versions = [v for v in home.json("models")["versions"] if v["name"] == kind]
     assert len(versions) == 1
-    return time.monotonic() - started
+    print(f"{kind}: {time.monotonic() - started:.0f} s with the kill, {undisturbed['seconds']:.0f} s without")
 
 
 def _forget(home, summary):
@@ -104,10 +102,10 @@ def _forget(home, summary):
 
 
 def test_the_flow_killed(home):
-    assert check(home, "flow", 1) > 0
+    check(home, "flow", 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "flow"])
 def test_any_other_process_killed(home, kind):
-    assert check(home, kind, 2 + KINDS.index(kind)) > 0
+    check(home, kind, 2 + KINDS.index(kind))
