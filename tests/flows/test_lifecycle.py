@@ -33,7 +33,7 @@ def test_the_first_run_executes_every_step_and_ends_with_a_champion(site, tiny):
     assert [act["name"] for act in tiny["acts"] if act["changed"]] == ["register", "release", "deploy", "aliases"]
     assert tiny["scores"]["bits_per_byte"] < tiny["scores"]["byte_unigram_bits_per_byte"]
     assert tiny["decision"]["how"] == "auto"
-    versions = site.json("models")["versions"]
+    versions = [version for version in site.json("models")["versions"] if version["name"] == "tiny"]
     assert [(v["name"], v["digest"], v["aliases"]) for v in versions] == [
         ("tiny", tiny["model"]["digest"], ["champion"])
     ]
@@ -96,7 +96,7 @@ def test_the_endpoint_speaks_to_the_openai_client(site, tiny):
 
     key = Path(site.json("status")["api_key_file"]).read_text().strip()
     client = openai.OpenAI(base_url=tiny["endpoint"], api_key=key)
-    assert client.models.list().data[0].id == "tiny"
+    assert "tiny" in [model.id for model in client.models.list().data]
     ask = {
         "model": "tiny",
         "messages": [{"role": "user", "content": "Who was Emma?"}],
