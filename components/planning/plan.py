@@ -19,7 +19,7 @@ PROCESS_BYTES = 450 * 2**20
 START_SECONDS = 20.0
 """Ray Train before and after its work, per phase."""
 STEP_SECONDS_PER_PARAMETER = 1.5e-8
-"""What a step takes beside its products: optimizer, all-reduce, copies. Measured with 2m and two workers: 30 ms."""
+"""What a step takes beside its products: optimizer, all-reduce, copies. An estimate from one run of 2m (977 steps)."""
 
 
 class Money(Strict):
@@ -138,7 +138,7 @@ def _assumptions(recipe: Recipe) -> tuple[str, ...]:
     share = utilisation(family(recipe.family).fields(recipe.size))
     assumed = [
         f"Training reaches {share:.0%} of the measured peak of matrix products (fitted to small models on CPU cores).",
-        f"Each step takes {STEP_SECONDS_PER_PARAMETER * 1e9:.0f} ns per parameter beside its products.",
+        f"Each step takes {STEP_SECONDS_PER_PARAMETER * 1e9:.0f} ns per parameter beside its products (an estimate).",
         f"A phase on Ray Train takes {START_SECONDS:.0f} s to start and end.",
         "Memory: fp32 weights, gradients and AdamW moments in every worker, and the activations of its share.",
     ]
