@@ -127,7 +127,7 @@ def _carry_out(ledger: Ledger, store: Store, scratch: Path, row: StepRow, owner:
     staging = store.begin(row.identity)
     verb_name, config_name = row.verb.split()
     config = _load(config_name).model_validate(row.config)
-    inputs = [_opened(store, given) for given in row.inputs]
+    inputs = [_input(ledger, store, given) for given in row.inputs]
     mine = scratch / row.identity
     mine.mkdir(parents=True, exist_ok=True)
     point("steps.begun")
@@ -184,6 +184,15 @@ def raised_again(label: str, error: dict[str, Any] | None) -> HeadwaterError:
 def retryable(error: BaseException) -> bool:
     """Whether doing a step again may help: not where its input is wrong, nor where a stage refused on purpose."""
     return not isinstance(error, HeadwaterError) or isinstance(error, errors.ServiceError | LeaseLost)
+
+
+def _input(ledger: Ledger, store: Store, given: dict[str, Any]) -> Any:
+    """An input as its verb sees it; a damaged artifact makes the step that made it undone, so that a rerun mends it."""
+    try:
+        return _opened(store, given)
+    except errors.StoreError as error:
+        work.forget_artifact(ledger, given["digest"])
+        raise errors.StoreError(f"{error} Run again: the step that made it will be done again.") from None
 
 
 def _opened(store: Store, given: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from components.errors import HeadwaterError, UnknownName, UnknownRef
 from components.ledger import Ledger, runs
 from components.ledger.tables import RunRow
-from components.recipe import Recipe
+from components.recipe import Recipe, Source
 from components.recipe_file import read_recipe
 from components.settings import Settings, settings
 from components.store import Store
@@ -30,9 +30,7 @@ def checked(recipe: Recipe) -> Recipe:
     from components.curation.filters import filters
     from components.curation.privacy import known
     from components.models import family
-    from components.sources import source_files
     from components.training.objectives import objectives
-    from flows.passage import source_path
 
     family(recipe.family).fields(recipe.size)
     filters(recipe.curate.filters)
@@ -41,8 +39,26 @@ def checked(recipe: Recipe) -> Recipe:
         if phase.objective not in objectives():
             raise UnknownName("objective", phase.objective, objectives())
     for source in recipe.sources:
-        source_files(source_path(source))
+        _readable(source)
     return recipe
+
+
+def _readable(source: Source) -> None:
+    """Raises SourceError where a source is missing, or a line of its items is malformed: now, not after the training."""
+    from components.artifacts import SourceFiles
+    from components.evaluation.tasks import read_items
+    from components.preparation.chats import read_chats
+    from components.sources import source_files
+    from flows.passage import source_path
+
+    path = source_path(source)
+    source_files(path)
+    files = SourceFiles(source.name, path, source.licence, source.origin, digest="")
+    if source.role == "instructions":
+        for _ in read_chats(files):
+            pass
+    if source.role == "evaluation":
+        read_items(files)
 
 
 def plan(asked: argparse.Namespace) -> int:

@@ -86,6 +86,14 @@ def forget(ledger: Ledger, identity: str, artifact: str) -> None:
             row.status, row.artifact, row.owner = "declared", None, None
 
 
+def forget_artifact(ledger: Ledger, artifact: str) -> None:
+    """Make every step undone again whose artifact has been found damaged."""
+    with ledger.transaction() as session:
+        made = select(StepRow).where(StepRow.artifact == artifact, StepRow.status == "finished")
+        for row in session.scalars(made):
+            row.status, row.artifact, row.owner = "declared", None, None
+
+
 def next_attempt(ledger: Ledger, identity: str, after: int) -> int:
     """Raise a step's attempt number from `after` to the next; of two who ask at once, one raises it for both."""
     with ledger.transaction() as session:

@@ -10,10 +10,10 @@ import toy
 from sqlalchemy import select
 
 from components import faults
-from components.errors import EmptyResult, LeaseLost
+from components.errors import EmptyResult, LeaseLost, StoreError
 from components.ledger import Ledger, work
 from components.ledger.tables import StepRow
-from components.steps import declare, finished, identity, perform
+from components.steps import Input, declare, finished, identity, perform
 from components.store import Store
 
 
@@ -119,6 +119,20 @@ def test_a_lost_artifact_makes_the_step_undone(home):
     first = identity(toy.TOY, toy.ToyConfig(), [])
     assert finished(ledger, store, work.step(ledger, first)) is None
     assert toy.chain(home) == digests
+
+
+def test_a_damaged_input_is_named_and_made_anew_by_the_next_run(home):
+    first, second = toy.chain(home)
+    ledger, store = Ledger(f"sqlite:///{home}/ledger.db"), Store(home / "store")
+    damaged = store.open(first).path / "a.txt"
+    damaged.write_text("wateR")
+    given = [Input("corpus", "corpus", first)]
+    third = declare(ledger, toy.TOY, toy.ToyConfig(text="beer"), given, "third").identity
+    with pytest.raises(StoreError, match=r"a\.txt is .* Run again"):
+        perform(ledger, store, home / "scratch", third, "run-2")
+    assert toy.chain(home) == [first, second]
+    assert perform(ledger, store, home / "scratch", third, "run-2")
+    assert damaged.read_text() == "water"
 
 
 def test_one_who_lost_the_claim_cannot_finish(home):

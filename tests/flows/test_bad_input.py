@@ -1,5 +1,6 @@
 """Wrong input: one line that names it, exit status 2, and nothing begun."""
 
+import json
 import os
 import subprocess
 import sys
@@ -63,6 +64,22 @@ def test_files_that_are_no_recipe(home, tmp_path, command, content, says):
 )
 def test_settings_that_fit_no_recipe(home, setting, says):
     check_refused(home, "run", "demo", "--set", setting, says=says)
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "says"),
+    [
+        ("instructions", '{"prompt": "Who?"}', 'line 2: \'{"prompt": "Who?"}\': expected {"prompt": text'),
+        ("agreement", '{"question": "Who?"}', "line 2"),
+    ],
+)
+def test_a_malformed_line_is_named_before_anything_begins(home, tmp_path, source, line, says):
+    good = {
+        "instructions": {"prompt": "Who?", "completion": "She."},
+        "agreement": {"question": "She", "choices": ["is", "are"], "answer": 0},
+    }
+    (tmp_path / "mine.jsonl").write_text(f"{json.dumps(good[source])}\n{line}\n")
+    check_refused(home, "run", "tiny", "--set", f"sources.{source}.path={tmp_path}/mine.jsonl", says=says)
 
 
 def test_a_source_without_a_licence(home, tmp_path):
