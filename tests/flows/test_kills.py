@@ -15,7 +15,7 @@ KINDS = ["command", "flow", "worker", "driver", "training", "ray", "prefect", "m
 
 @pytest.fixture(scope="module")
 def home():
-    """A home of its own, in which one undisturbed run of the same shape says what the digest must be."""
+    """A home of its own: its services are killed."""
     made = new_site("kills")
     assert made.hw("up").returncode == 0
     yield made
@@ -101,8 +101,8 @@ def _forget(home, summary):
         shutil.rmtree(home.home / "scratch" / step["identity"], ignore_errors=True)
 
 
-def test_the_flow_killed(home):
-    check(home, "flow", 1)
+def test_the_flow_killed(site, tiny):
+    check(site, "flow", 1)
 
 
 @pytest.mark.slow
