@@ -135,6 +135,12 @@ def memory_here(phase: TrainPhase, work: Work, cost: StepCost | None = None) -> 
     return held.model_copy(update={"activations": rest, "process": cost.process_bytes})
 
 
+def step_seconds(phase: TrainPhase, recipe: Recipe, shapes: Architecture, machine: Machine) -> float:
+    """Seconds of one optimizer step, by formula."""
+    work = work_of(phase, recipe, shapes, phase.batch_size * recipe.prepare.context)
+    return work.flops / _assumed_rate(phase, machine)
+
+
 def cores(phase: TrainPhase, machine: Machine) -> int:
     """Cores that a phase keeps busy."""
     return min(machine.cores, max(1, phase.num_workers) * phase.threads)

@@ -6,7 +6,6 @@ from pathlib import Path
 from components.planning.accelerators import Accelerators, accelerators
 from components.planning.architecture import Architecture, architecture, folder_architecture
 from components.planning.budget import Data
-from components.planning.compute import bytes_per_token
 from components.planning.machine import Machine
 from components.planning.phases import START_SECONDS, UTILISATION, PhasePlan, StepCost, cores, phase_plan
 from components.recipe import Recipe, Strict
@@ -61,22 +60,18 @@ class Plan(Strict):
 def plan(
     recipe: Recipe,
     machine: Machine,
-    source_bytes: Mapping[str, int],
-    source_lines: Mapping[str, int] | None = None,
+    data: Data,
     *,
     table: Accelerators | None = None,
     measured: Mapping[str, StepCost] | None = None,
-    corpus_tokens: int | None = None,
 ) -> Plan:
     """What `recipe` would take on `machine` and on the accelerators of `table`; runs nothing.
 
-    `source_bytes` holds the size of every source by name, from which phases with `epochs` estimate their tokens, where
-    `corpus_tokens` does not say them; `source_lines` the lines of those that are JSON lines, which are the samples of a
-    phase that trains on them. `measured` is what real steps of a phase took, by its name; the others go by formulas.
-    Raises UnknownName for a family or size that does not exist, InputError for a folder that holds no model.
+    `measured` is what real steps of a phase took, by its name; the others go by formulas. Raises UnknownName for a
+    family or size that does not exist, InputError for a folder that holds no model.
     """
     table, measured = table or accelerators(), measured or {}
-    data, models = Data(source_bytes, source_lines or {}, corpus_tokens), architectures(recipe)
+    models = architectures(recipe, data)
     phases = tuple(
         phase_plan(phase, recipe, machine, models[phase.name], data, table, measured.get(phase.name))
         for phase in recipe.train
@@ -97,13 +92,13 @@ def plan(
         phases=phases,
         accelerators=tuple(_totals(number, phases) for number in range(len(table.accelerators))),
         machine=machine,
-        assumptions=_assumptions(recipe, phases, table),
+        assumptions=_assumptions(recipe, phases, table, data),
     )
 
 
-def architectures(recipe: Recipe) -> dict[str, Architecture]:
+def architectures(recipe: Recipe, data: Data) -> dict[str, Architecture]:
     """The model of every phase: the recipe's family and size, or that of the folder which the phase starts from."""
-    own = architecture(recipe.family, recipe.size, recipe.prepare.vocab_size)
+    own = architecture(recipe.family, recipe.size, data.corpus_vocab_size or recipe.prepare.vocab_size)
     found: dict[str, Architecture] = {}
     for phase in recipe.train:
         kind, _, name = phase.init.partition(":")
@@ -132,7 +127,7 @@ def _totals(number: int, phases: tuple[PhasePlan, ...]) -> Totals:
     )
 
 
-def _assumptions(recipe: Recipe, phases: tuple[PhasePlan, ...], table: Accelerators) -> tuple[str, ...]:
+def _assumptions(recipe: Recipe, phases: tuple[PhasePlan, ...], table: Accelerators, data: Data) -> tuple[str, ...]:
     assumed = []
     if real := [phase.name for phase in phases if phase.measured]:
         assumed.append(f"{', '.join(real)}: time and memory here are those of real steps, measured on this machine.")
@@ -145,7 +140,7 @@ def _assumptions(recipe: Recipe, phases: tuple[PhasePlan, ...], table: Accelerat
         "on each device, AdamW in fp32, the loss in chunks."
     )
     assumed.append(f"Energy here: {table.machine.watts_per_core:g} W for each core that trains.")
-    if any(phase.epochs is not None for phase in recipe.train):
-        each = bytes_per_token(recipe.prepare.vocab_size)
+    if any(phase.epochs is not None for phase in recipe.train) and data.corpus_tokens is None:
+        each = data.bytes_per_token(recipe)
         assumed.append(f"Epochs: {each:.1f} bytes per token, and curation drops nothing but the held-out documents.")
     return tuple(assumed)
