@@ -26,11 +26,6 @@ def source_files(path: Path) -> list[Path]:
     return found
 
 
-def num_lines(path: Path) -> int:
-    """The lines that are not blank, over all files of a source."""
-    return sum(1 for file in source_files(path) for line in file.read_bytes().splitlines() if line.strip())
-
-
 def source_digest(path: Path, remembered: Path | None = None) -> str:
     """SHA-256 over the relative names and contents of a source's files.
 

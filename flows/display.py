@@ -102,6 +102,8 @@ def print_summary(summary: dict[str, Any], addresses: dict[str, str], key_file: 
             "",
         )
     console.print(steps)
+    if summary["costs"]:
+        console.print(_costs(summary["costs"]))
     if summary["scores"]:
         console.print(_scores(summary))
     for line in summary["gate"]:
@@ -111,6 +113,21 @@ def print_summary(summary: dict[str, Any], addresses: dict[str, str], key_file: 
         claimed = "" if decided["how"] == "auto" else " (as claimed)"
         console.print(f"{decided['decision']} by {decided['by']}{claimed}: {decided['reason']}", highlight=False)
     _closing(console, summary, addresses, key_file)
+
+
+def _costs(costs: list[dict[str, Any]]) -> Table:
+    """What training took beside what the plan had said."""
+    table = Table("phase", "", "planned", "actual", "off", title="Plan and actual", title_justify="left")
+    units = {"seconds": (1, "s"), "memory_bytes": (2**30, "GiB"), "tokens": (1, ""), "flops": (1e12, "TFLOP")}
+    for cost in costs:
+        for name, actual in cost["actual"].items():
+            size, unit = units[name]
+            planned = f"{cost['estimated'][name] / size:,.4g} {unit}".strip()
+            title = name.removesuffix("_bytes") + ("" if cost["measured"] else " (by formula)")
+            table.add_row(
+                cost["phase"], title, planned, f"{actual / size:,.4g} {unit}".strip(), f"{cost['off'][name]:+.0%}"
+            )
+    return table
 
 
 def _scores(summary: dict[str, Any]) -> Table:

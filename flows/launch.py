@@ -248,6 +248,7 @@ def summary(ledger: Ledger, row: RunRow) -> dict[str, Any]:
         "gate": outcome.get("gate", []),
         "decision": outcome.get("decision"),
         "plan": outcome.get("plan"),
+        "costs": outcome.get("costs", []),
         "endpoint": outcome.get("endpoint"),
         "reports": outcome.get("reports", {}),
         "error": (row.error or {}).get("message"),

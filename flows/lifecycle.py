@@ -1,5 +1,6 @@
 """The lifecycle: one recipe, one run, from raw documents to a served model."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from prefect.states import Completed, State
 from components.ledger import Ledger, runs
 from components.recipe import Recipe
 from components.settings import Settings
-from components.sources import num_lines
 from components.store import Store, Stored
 from flows.cancelling import let_go
 from flows.curation import curation, preparation
@@ -51,15 +51,12 @@ def plan(run: Passage, samples: Stored) -> None:
     training(ahead, samples)
     if all(step["would"] == "skip" for step in ahead.dry or []):
         return
-    from components.planning.machine import measure
-    from components.planning.plan import plan as planned
     from components.planning.words import markdown, summary
+    from flows.estimates import WORTH_SECONDS, estimate, source_data
 
-    sizes = {name: source["num_bytes"] for name, source in run.resolved["sources"].items()}
-    lines = {
-        s.name: num_lines(Path(run.resolved["sources"][s.name]["path"])) for s in run.recipe.with_role("instructions")
-    }
-    made = planned(run.recipe, measure(run.recipe.train[0].threads), sizes, lines)
+    places = {name: Path(source["path"]) for name, source in run.resolved["sources"].items()}
+    data = source_data(run.recipe, places, json.loads((samples.path / "samples.json").read_text()))
+    made = estimate(run.recipe, run.here, data, get_run_logger().info, worth=WORTH_SECONDS)
     run.outcome["plan"] = {**made.model_dump(mode="json"), "text": summary(made)}
     runs.note(run.ledger, run.id, run.outcome)
     get_run_logger().info("plan: %s", summary(made))

@@ -63,16 +63,13 @@ def _readable(source: Source) -> None:
 
 def plan(asked: argparse.Namespace) -> int:
     """What a recipe will cost on this machine."""
-    from components.planning.machine import measure
-    from components.planning.plan import plan as planned
     from components.planning.words import markdown
-    from components.sources import num_lines, source_files
+    from flows.estimates import estimate, source_data
     from flows.passage import source_path
 
     recipe = recipe_at(asked)
-    sizes = {s.name: sum(f.stat().st_size for f in source_files(source_path(s))) for s in recipe.sources}
-    lines = {s.name: num_lines(source_path(s)) for s in recipe.with_role("instructions")}
-    made = planned(recipe, measure(recipe.train[0].threads), sizes, lines)
+    data = source_data(recipe, {source.name: source_path(source) for source in recipe.sources})
+    made = estimate(recipe, settings(), data, housekeeping.say)
     print(json.dumps(made.model_dump(mode="json")) if asked.json else markdown(made))
     return 0
 

@@ -3,8 +3,9 @@
 from prefect import flow
 
 from components.recipe import Recipe, TrainPhase
-from components.steps import Input, Step
+from components.steps import Input, Step, identity
 from components.store import Stored
+from flows.costs import keep_costs
 from flows.curation import as_input, chats, curation, preparation
 from flows.passage import Passage
 from flows.single import alone
@@ -30,7 +31,11 @@ def _phase(run: Passage, phase: TrainPhase, samples: Stored, exports: dict[str, 
     _, _, source = phase.data.partition(":")
     data = chats(run, samples, phase.name, source) if source else samples
     config = TrainConfig(family=run.recipe.family, size=run.recipe.size, phase=phase)
-    return step(run, TRAIN, config, as_input("samples", data), init, label=f"train:{phase.name}", trains=True)
+    inputs = as_input("samples", data), init
+    export = step(run, TRAIN, config, *inputs, label=f"train:{phase.name}", trains=True)
+    if run.dry is None:
+        keep_costs(run, phase.name, identity(TRAIN, config, inputs))
+    return export
 
 
 @flow(name="training", persist_result=False)

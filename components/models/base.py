@@ -10,6 +10,39 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+def small(
+    hidden: int, layers: int, heads: int, kv_heads: int, mlp: int, vocab_size: int = 2048, context: int = 256
+) -> dict[str, Any]:
+    """Fields of a small decoder for tests and laptops; input and output embedding are one, as they weigh much here."""
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "intermediate_size": mlp,
+        "vocab_size": vocab_size,
+        "max_position_embeddings": context,
+        "tie_word_embeddings": True,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+
+
+def published(
+    hidden: int, layers: int, heads: int, kv_heads: int, mlp: int, shared: Mapping[str, Any], **own: Any
+) -> dict[str, Any]:
+    """Fields of a published decoder: what its sizes differ in, what they have in `shared`, and what is its `own`."""
+    shape = {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "intermediate_size": mlp,
+    }
+    return {**shared, **shape, **own}
+
+
 @dataclass(frozen=True)
 class ModelFamily:
     """One architecture. Files beside this one hold one family each, called `FAMILY`."""
@@ -56,8 +89,25 @@ class ModelFamily:
 
     def parameters(self, size: str, vocab_size: int | None = None) -> int:
         """How many parameters `size` has, shared ones counted once; nothing is allocated. Raises UnknownName."""
+        return sum(parameter.numel() for parameter in self.on_meta(size, vocab_size).parameters())
+
+    def on_meta(self, size: str, vocab_size: int | None = None) -> "nn.Module":
+        """The model of `size` on the meta device: shapes alone, nothing is allocated. Raises UnknownName."""
         import torch
 
         with torch.device("meta"):
-            model = self.build(size, vocab_size=vocab_size)
-        return sum(parameter.numel() for parameter in model.parameters())
+            return self.build(size, vocab_size=vocab_size)
+
+
+def active_parameters(model: "nn.Module") -> int:
+    """Parameters that work on each token: all, but of experts only as many as a token is sent to (Jiang et al. 2024)."""
+    from transformers import PretrainedConfig
+
+    config = model.config
+    assert isinstance(config, PretrainedConfig)
+    experts = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None) or 1
+    chosen = getattr(config, "num_experts_per_tok", None) or 1
+    return sum(
+        parameter.numel() * chosen // experts if ".experts." in name else parameter.numel()
+        for name, parameter in model.named_parameters()
+    )

@@ -5,59 +5,49 @@ The small sizes tie the output projection to the embedding, which at these width
 
 from typing import TYPE_CHECKING, Any
 
-from components.models.base import ModelFamily
+from components.models.base import ModelFamily, published, small
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def _small(hidden: int, layers: int, heads: int, kv_heads: int, mlp: int) -> dict[str, Any]:
-    return {
-        "hidden_size": hidden,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "intermediate_size": mlp,
-        "vocab_size": 2048,
-        "max_position_embeddings": 256,
-        "tie_word_embeddings": True,
-        "rms_norm_eps": 1e-5,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
-        "bos_token_id": None,
-        "eos_token_id": None,
-    }
-
-
+_NORM = {"rms_norm_eps": 1e-5}
+_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 500_000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
 _LLAMA_3_1 = {
+    **_NORM,
     "vocab_size": 128_256,
     "max_position_embeddings": 131_072,
     "tie_word_embeddings": False,
-    "rms_norm_eps": 1e-5,
     "bos_token_id": 128_000,
     "eos_token_id": 128_001,
-    "rope_parameters": {
-        "rope_type": "llama3",
-        "rope_theta": 500_000.0,
-        "factor": 8.0,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    },
+    "rope_parameters": _ROPE,
+}
+_LLAMA_3_2 = {
+    **_LLAMA_3_1,
+    "tie_word_embeddings": True,
+    "rope_parameters": {**_ROPE, "factor": 32.0},
 }
 
 SIZES: dict[str, dict[str, Any]] = {
-    "debug": _small(hidden=32, layers=2, heads=2, kv_heads=1, mlp=96),
-    "0.5m": _small(hidden=96, layers=3, heads=3, kv_heads=1, mlp=256),
-    "2m": _small(hidden=160, layers=6, heads=5, kv_heads=1, mlp=448),
-    "8b": {
-        "hidden_size": 4096,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "intermediate_size": 14_336,
-        **_LLAMA_3_1,
-    },
+    "debug": {**small(hidden=32, layers=2, heads=2, kv_heads=1, mlp=96), **_NORM},
+    "0.5m": {**small(hidden=96, layers=3, heads=3, kv_heads=1, mlp=256), **_NORM},
+    "2m": {**small(hidden=160, layers=6, heads=5, kv_heads=1, mlp=448), **_NORM},
+    "5m": {**small(hidden=256, layers=6, heads=4, kv_heads=2, mlp=640, vocab_size=4096, context=512), **_NORM},
+    "15m": {**small(hidden=384, layers=6, heads=6, kv_heads=2, mlp=1024, vocab_size=16_384, context=512), **_NORM},
+    "60m": {**small(hidden=640, layers=12, heads=10, kv_heads=2, mlp=1728, vocab_size=16_384, context=1024), **_NORM},
+    "1b": published(2048, 16, 32, 8, 8192, _LLAMA_3_2),
+    "8b": published(4096, 32, 32, 8, 14_336, _LLAMA_3_1),
+    "70b": published(8192, 80, 64, 8, 28_672, _LLAMA_3_1),
+    "405b": published(16_384, 126, 128, 8, 53_248, _LLAMA_3_1),
 }
+"""Published: Llama 3.1 8B, 70B and 405B, and Llama 3.2 1B."""
 
 
 def construct(fields: dict[str, Any]) -> "nn.Module":

@@ -1,11 +1,8 @@
-"""FLOPs, memory and utilisation of training a decoder-only transformer, as formulas."""
+"""FLOPs and tokens of training a decoder-only transformer, as formulas."""
 
-from collections.abc import Mapping
 from math import log2
-from typing import Any
 
-BYTES = 4
-"""fp32."""
+from components.planning.architecture import Architecture
 
 
 def training_flops(parameters: int, tokens: float) -> float:
@@ -13,34 +10,17 @@ def training_flops(parameters: int, tokens: float) -> float:
     return 6.0 * parameters * tokens
 
 
-def attention_flops(fields: Mapping[str, Any], tokens: float, context: int) -> float:
-    """12 L H T per token: products of attention itself, which 6ND leaves out (Chowdhery et al. 2022, appendix B)."""
-    return 12.0 * fields["num_hidden_layers"] * fields["hidden_size"] * context * tokens
+def adapter_flops(parameters: int, adapter: int, tokens: float) -> float:
+    """LoRA: 4ND, as frozen weights want no gradient of their own, and 6ND for the adapter."""
+    return 4.0 * parameters * tokens + training_flops(adapter, tokens)
 
 
-def state_bytes(parameters: int) -> int:
-    """Weights, gradients and the two moments of AdamW."""
-    return 4 * BYTES * parameters
+def attention_flops(shapes: Architecture, tokens: float, context: int) -> float:
+    """6 L A T per token: products of attention itself, which 6ND leaves out (Chowdhery et al. 2022, appendix B).
 
-
-def activation_bytes(fields: Mapping[str, Any], vocab_size: int, tokens: int) -> int:
-    """What backward keeps for `tokens` tokens in one pass.
-
-    After Korthikanti et al. 2022 (section 4.1), with attention that keeps no scores and a gated MLP: 10 hidden and 4
-    MLP widths a layer, and 4 vocabularies for logits and loss. Within 12% of what was measured for the debug, 0.5m and
-    2m sizes.
+    Half of their 12 L A T, as a causal mask needs half of the scores; A is the width of all heads together.
     """
-    layer = 10 * fields["hidden_size"] + 4 * fields["intermediate_size"]
-    return BYTES * tokens * int(fields["num_hidden_layers"] * layer + 4 * vocab_size)
-
-
-def utilisation(fields: Mapping[str, Any]) -> float:
-    """The part of the machine's peak that training reaches on CPU cores: narrow layers are ruled by small operations.
-
-    Fitted to the loop on one core, in CPU time: 12% to 19% of the peak at width 32, 34% to 36% at 96, 44% to 47% at
-    160. For wider models it is an extrapolation.
-    """
-    return float(0.75 * fields["hidden_size"] / (fields["hidden_size"] + 105))
+    return 6.0 * shapes.layers * shapes.attention * context * tokens
 
 
 def bytes_per_token(vocab_size: int) -> float:

@@ -1,25 +1,14 @@
-"""The plan of a recipe: what each phase takes and what it costs on this machine."""
+"""The plan of a recipe: what its phases take, here and on accelerators, and what they cost."""
 
-import math
+from collections.abc import Mapping
+from pathlib import Path
 
-from components.models import family
-from components.planning.compute import (
-    activation_bytes,
-    attention_flops,
-    bytes_per_token,
-    state_bytes,
-    training_flops,
-    utilisation,
-)
+from components.planning.accelerators import Accelerators, accelerators
+from components.planning.architecture import Architecture, architecture, folder_architecture
+from components.planning.budget import Data
 from components.planning.machine import Machine
-from components.recipe import Recipe, Strict, TrainPhase
-
-PROCESS_BYTES = 450 * 2**20
-"""What a worker holds before it has a model: Python, torch, transformers, Ray."""
-START_SECONDS = 20.0
-"""Ray Train before and after its work, per phase."""
-STEP_SECONDS_PER_PARAMETER = 1.5e-8
-"""What a step takes beside its products: optimizer, all-reduce, copies. An estimate from one run of 2m (977 steps)."""
+from components.planning.phases import START_SECONDS, UTILISATION, PhasePlan, StepCost, cores, phase_plan
+from components.recipe import Recipe, Strict
 
 
 class Money(Strict):
@@ -29,15 +18,19 @@ class Money(Strict):
     currency: str
 
 
-class PhasePlan(Strict):
-    """What one phase takes."""
+class Totals(Strict):
+    """All phases, one after the other, on one kind of accelerator."""
 
-    name: str
-    tokens: int
-    steps: int
-    flops: float
-    memory_bytes: int
-    seconds: float
+    accelerator: str
+    fits: bool
+    """Every phase on one device."""
+    devices: int | None
+    """As many as the largest phase needs; None where one does not fit on any number."""
+    hours: float | None
+    device_hours: float
+    energy_kwh: float
+    money: float
+    change: str
 
 
 class Plan(Strict):
@@ -45,14 +38,21 @@ class Plan(Strict):
 
     parameters: int
     active_parameters: int
-    """Parameters that work on each token; all of them, as no family here has experts."""
+    """Parameters that work on each token: of experts only those that it is sent to."""
     tokens: int
     flops: float
+    """Products with the weights, as published figures count them: 6ND, 4ND for weights that an adapter leaves frozen."""
+    attention_flops: float
+    """What attention adds under a causal mask; times are computed from both."""
     memory_bytes: int
     """At the busiest moment, over all workers."""
     seconds: float
+    energy_kwh: float
     money: Money
+    fits: bool
+    """Into this machine's memory."""
     phases: tuple[PhasePlan, ...]
+    accelerators: tuple[Totals, ...]
     machine: Machine
     assumptions: tuple[str, ...]
 
@@ -60,89 +60,87 @@ class Plan(Strict):
 def plan(
     recipe: Recipe,
     machine: Machine,
-    source_bytes: dict[str, int],
-    source_lines: dict[str, int] | None = None,
-    price_per_hour: float = 0.0,
-    currency: str = "USD",
+    data: Data,
+    *,
+    table: Accelerators | None = None,
+    measured: Mapping[str, StepCost] | None = None,
 ) -> Plan:
-    """What `recipe` would take on `machine`; runs nothing.
+    """What `recipe` would take on `machine` and on the accelerators of `table`; runs nothing.
 
-    `source_bytes` holds the size of every source by name, from which phases with `epochs` estimate their tokens;
-    `source_lines` the lines of those that are JSON lines, which are the samples of a phase that trains on them.
-    Raises UnknownName for a family or size that does not exist.
+    `measured` is what real steps of a phase took, by its name; the others go by formulas. Raises UnknownName for a
+    family or size that does not exist, InputError for a folder that holds no model.
     """
-    parameters = family(recipe.family).parameters(recipe.size, recipe.prepare.vocab_size)
+    table, measured = table or accelerators(), measured or {}
+    models = architectures(recipe, data)
     phases = tuple(
-        _phase(phase, recipe, machine, parameters, source_bytes, source_lines or {}) for phase in recipe.train
+        phase_plan(phase, recipe, machine, models[phase.name], data, table, measured.get(phase.name))
+        for phase in recipe.train
     )
-    seconds = sum(phase.seconds for phase in phases)
+    seconds, last = sum(phase.seconds for phase in phases), models[recipe.train[-1].name]
+    busy = sum(cores(phase, machine) * made.seconds for phase, made in zip(recipe.train, phases, strict=True))
     return Plan(
-        parameters=parameters,
-        active_parameters=parameters,
+        parameters=last.parameters,
+        active_parameters=last.active_parameters,
         tokens=sum(phase.tokens for phase in phases),
         flops=sum(phase.flops for phase in phases),
+        attention_flops=sum(phase.attention_flops for phase in phases),
         memory_bytes=max(phase.memory_bytes for phase in phases),
         seconds=seconds,
-        money=Money(amount=round(seconds / 3600 * price_per_hour, 4), currency=currency),
+        energy_kwh=table.machine.watts_per_core * busy / 3.6e6,
+        money=Money(amount=round(seconds / 3600 * table.machine.price_per_hour, 4), currency=table.currency),
+        fits=not any(phase.change for phase in phases),
         phases=phases,
+        accelerators=tuple(_totals(number, phases) for number in range(len(table.accelerators))),
         machine=machine,
-        assumptions=_assumptions(recipe),
+        assumptions=_assumptions(recipe, phases, table, data),
     )
 
 
-def _phase(
-    phase: TrainPhase,
-    recipe: Recipe,
-    machine: Machine,
-    parameters: int,
-    source_bytes: dict[str, int],
-    source_lines: dict[str, int],
-) -> PhasePlan:
-    fields, context = family(recipe.family).fields(recipe.size), recipe.prepare.context
-    workers = max(1, phase.num_workers)
-    per_step = phase.batch_size * context
-    wanted = _tokens(phase, recipe, source_bytes)
-    steps, tokens = max(1, math.ceil(wanted / per_step)), max(1, math.ceil(wanted / per_step)) * per_step
-    lines = source_lines.get(phase.data.removeprefix("source:"))
-    if lines and phase.epochs:  # one chat is one sample, padded in its batch and not packed
-        steps, tokens = math.ceil(phase.epochs * lines / phase.batch_size), math.ceil(wanted)
-    flops = training_flops(parameters, tokens)
-    busy = min(machine.cores, workers * phase.threads) / machine.threads
-    rate = machine.flops * busy * utilisation(fields)
-    activations = activation_bytes(fields, recipe.prepare.vocab_size, math.ceil(phase.batch_size / workers) * context)
-    return PhasePlan(
-        name=phase.name,
-        tokens=tokens,
-        steps=steps,
-        flops=flops,
-        memory_bytes=workers * (PROCESS_BYTES + state_bytes(parameters) + activations),
-        seconds=(flops + attention_flops(fields, tokens, context)) / rate
-        + steps * parameters * STEP_SECONDS_PER_PARAMETER
-        + (START_SECONDS if phase.num_workers else 0),
+def architectures(recipe: Recipe, data: Data) -> dict[str, Architecture]:
+    """The model of every phase: the recipe's family and size, or that of the folder which the phase starts from."""
+    own = architecture(recipe.family, recipe.size, data.corpus_vocab_size or recipe.prepare.vocab_size)
+    found: dict[str, Architecture] = {}
+    for phase in recipe.train:
+        kind, _, name = phase.init.partition(":")
+        if kind == "path":
+            found[phase.name] = folder_architecture(Path(name))
+        else:
+            found[phase.name] = found[name] if kind == "phase" else own
+    return found
+
+
+def _totals(number: int, phases: tuple[PhasePlan, ...]) -> Totals:
+    """The phases on the accelerator that is `number` in the table."""
+    on = [phase.accelerators[number] for phase in phases]
+    needed = [each.devices for each in on]
+    devices = None if None in needed else max(each for each in needed if each)
+    device_hours = sum(each.device_hours for each in on)
+    return Totals(
+        accelerator=on[0].accelerator,
+        fits=all(each.fits for each in on),
+        devices=devices,
+        hours=device_hours / devices if devices else None,
+        device_hours=device_hours,
+        energy_kwh=sum(each.energy_kwh for each in on),
+        money=sum(each.money for each in on),
+        change="; ".join(f"{phase.name}: {each.change}" for phase, each in zip(phases, on, strict=True) if each.change),
     )
 
 
-def _tokens(phase: TrainPhase, recipe: Recipe, source_bytes: dict[str, int]) -> float:
-    """The token budget of a phase, or its epochs over what its sources hold."""
-    if phase.tokens is not None:
-        return phase.tokens
-    assert phase.epochs is not None
-    if phase.data == "corpus":
-        size = sum(source_bytes[source.name] for source in recipe.with_role("documents")) * (1 - recipe.curate.held_out)
-    else:
-        size = source_bytes[phase.data.removeprefix("source:")]
-    return phase.epochs * size / bytes_per_token(recipe.prepare.vocab_size)
-
-
-def _assumptions(recipe: Recipe) -> tuple[str, ...]:
-    share = utilisation(family(recipe.family).fields(recipe.size))
-    assumed = [
-        f"Training reaches {share:.0%} of the measured peak of matrix products (fitted to small models on CPU cores).",
-        f"Each step takes {STEP_SECONDS_PER_PARAMETER * 1e9:.0f} ns per parameter beside its products (an estimate).",
-        f"A phase on Ray Train takes {START_SECONDS:.0f} s to start and end.",
-        "Memory: fp32 weights, gradients and AdamW moments in every worker, and the activations of its share.",
-    ]
-    if any(phase.epochs is not None for phase in recipe.train):
-        each = bytes_per_token(recipe.prepare.vocab_size)
+def _assumptions(recipe: Recipe, phases: tuple[PhasePlan, ...], table: Accelerators, data: Data) -> tuple[str, ...]:
+    assumed = []
+    if real := [phase.name for phase in phases if phase.measured]:
+        assumed.append(f"{', '.join(real)}: time and memory here are those of real steps, measured on this machine.")
+    if formal := [phase.name for phase in phases if not phase.measured]:
+        assumed.append(f"{', '.join(formal)}: here by formula, at {UTILISATION:.0%} of the measured peak of products.")
+    if any(phase.num_workers for phase in recipe.train):
+        assumed.append(f"A phase on Ray Train takes {START_SECONDS:.0f} s to start and end.")
+    assumed.append(
+        f"Accelerators: {table.utilisation:.0%} of the peak where accelerators.toml names no other, one sample at a time "
+        "on each device, AdamW in fp32, the loss in chunks."
+    )
+    assumed.append(f"Energy here: {table.machine.watts_per_core:g} W for each core that trains.")
+    if any(phase.epochs is not None for phase in recipe.train) and data.corpus_tokens is None:
+        each = data.bytes_per_token(recipe)
         assumed.append(f"Epochs: {each:.1f} bytes per token, and curation drops nothing but the held-out documents.")
     return tuple(assumed)

@@ -19,6 +19,7 @@ from components.training.group import Group
 from components.training.loader import Loader, total_steps
 from components.training.model import initial_model, put_weights
 from components.training.objectives import objective
+from components.training.peak import peak_memory
 from components.training.progress import Line, ProgressWriter
 from components.training.schedule import learning_rate
 
@@ -50,7 +51,7 @@ class Loop:
             now, last = time.monotonic(), step + 1 == self.total
             if last or progress.due:
                 speed = (self.tokens - before) / (now - start)
-                progress.write({**line, "tokens_per_second": round(speed, 1)})
+                progress.write({**line, "tokens_per_second": round(speed, 1), "memory_bytes": peak_memory()})
             if last or now - saved >= self.phase.checkpoint_seconds:
                 self.save(step + 1, seconds + now - start)
                 saved = time.monotonic()

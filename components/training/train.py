@@ -25,7 +25,7 @@ def train(
 
     job = Job(config, samples, init, scratch)
     check(job)
-    told: dict[str, Any] = {"warnings": [], "resumed_from": None, "error": None}
+    told: dict[str, Any] = {"warnings": [], "resumed_from": None, "error": None, "memory_bytes": 0}
     if not finished(job, lambda line: _pass_on(line, told, report)):
         with following(job.progress, lambda line: _pass_on(line, told, report)):
             run_workers(job)
@@ -81,6 +81,8 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "steps": state.step,
         "tokens": state.tokens,
         "seconds": round(state.seconds, 3),
+        "loop_seconds": round(state.seconds, 3),
+        "memory_bytes": told["memory_bytes"] * max(1, job.config.phase.num_workers),
         "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
         "final_loss": state.loss,
         "parameters": parameters,
@@ -98,5 +100,6 @@ def _pass_on(line: dict[str, Any], told: dict[str, Any], report: Report) -> None
     if "warning" in line:
         told["warnings"].append(line["warning"])
         report(line)
+    told["memory_bytes"] = max(told["memory_bytes"], line.get("memory_bytes", 0))  # rank 0's
     for name in ("resumed_from", "error"):
         told[name] = line.get(name, told[name])

@@ -1,0 +1,73 @@
+"""A model as the plan sees it: its shapes, read off the meta device, so that nothing is allocated."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import InputError
+from components.models import family
+from components.models.base import active_parameters
+from components.recipe import Strict
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Architecture(Strict):
+    """The shapes of a decoder. Widths in elements."""
+
+    parameters: int
+    active_parameters: int
+    layers: int
+    hidden: int
+    attention: int
+    """Width of all query heads together."""
+    mlp: int
+    """Width of the MLP, over all experts that work on a token."""
+    vocab_size: int
+    linears: tuple[tuple[int, int], ...]
+    """(in, out) of every linear layer but the output projection: what an adapter of all linear layers sits on."""
+
+    def adapter_parameters(self, rank: int) -> int:
+        """Parameters of LoRA at `rank` on all linear layers: A and B of each (Hu et al. 2021)."""
+        return sum(rank * (width_in + width_out) for width_in, width_out in self.linears)
+
+
+def architecture(name: str, size: str, vocab_size: int | None = None) -> Architecture:
+    """The shapes of `size` of the family `name`. Raises UnknownName."""
+    return shapes(family(name).on_meta(size, vocab_size))
+
+
+def folder_architecture(folder: Path) -> Architecture:
+    """The shapes of a local transformers folder, from its config.json. Raises InputError where that cannot be used."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        with torch.device("meta"):
+            return shapes(AutoModelForCausalLM.from_config(config))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder} holds no model that can be planned: {str(error).splitlines()[0]}") from None
+
+
+def shapes(model: "nn.Module") -> Architecture:
+    """The shapes of a transformers decoder."""
+    from torch import nn
+    from transformers import PretrainedConfig
+
+    config = model.config
+    assert isinstance(config, PretrainedConfig)
+    heads = config.num_attention_heads
+    head = getattr(config, "head_dim", None) or config.hidden_size // heads
+    experts = getattr(config, "num_experts_per_tok", None) or 1
+    linears = [m for name, m in model.named_modules() if isinstance(m, nn.Linear) and not name.endswith("lm_head")]
+    return Architecture(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        active_parameters=active_parameters(model),
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        attention=heads * head,
+        mlp=experts * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size),
+        vocab_size=config.vocab_size,
+        linears=tuple((linear.in_features, linear.out_features) for linear in linears),
+    )

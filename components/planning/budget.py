@@ -1,0 +1,64 @@
+"""How long a phase is: its optimizer steps and tokens."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from components.planning.compute import bytes_per_token
+from components.recipe import Recipe, TrainPhase
+
+MARKS = 4
+"""Tokens that stand for the turns of a chat of one question and its answer."""
+SYNTAX = 28
+"""Bytes of a line of JSON that are not text: its braces, quotation marks and the names prompt and completion."""
+
+
+class Data(NamedTuple):
+    """What is known of a recipe's data before it is read."""
+
+    source_bytes: Mapping[str, int]
+    """Size of every source, by name."""
+    line_bytes: Mapping[str, tuple[int, ...]] = {}
+    """Size of every line of those that are JSON lines: the samples of a phase that trains on them."""
+    corpus_tokens: int | None = None
+    """Tokens of the prepared corpus, where there is one already."""
+    corpus_bytes_per_token: float | None = None
+    """Of its text, where it is prepared."""
+    corpus_vocab_size: int | None = None
+    """Of its tokenizer, which a small corpus makes smaller than the recipe asks for."""
+
+    def bytes_per_token(self, recipe: Recipe) -> float:
+        """As the prepared corpus has it, else as English does."""
+        return self.corpus_bytes_per_token or bytes_per_token(recipe.prepare.vocab_size)
+
+    def chat_tokens(self, phase: TrainPhase, recipe: Recipe) -> tuple[int, ...]:
+        """Tokens of each chat that a phase learns from, without those longer than the context; empty for a corpus."""
+        lines = self.line_bytes.get(phase.data.removeprefix("source:"), ())
+        each = self.bytes_per_token(recipe)
+        found = (max(2, MARKS + round(max(0, size - SYNTAX) / each)) for size in lines)
+        return tuple(length for length in found if length <= recipe.prepare.context)
+
+
+def length(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:
+    """(steps, tokens) of `phase`: enough to spend its token budget or its epochs, the last step in full."""
+    chats = data.chat_tokens(phase, recipe)
+    each = sum(chats) / len(chats) - 1 if chats else recipe.prepare.context  # padding does not count
+    if phase.tokens is not None:
+        samples = phase.tokens / each
+    else:
+        assert phase.epochs is not None
+        samples = phase.epochs * (len(chats) or _tokens(phase, recipe, data) / each)
+    steps = max(1, math.ceil(samples / phase.batch_size))
+    return steps, round(steps * phase.batch_size * each)
+
+
+def _tokens(phase: TrainPhase, recipe: Recipe, data: Data) -> float:
+    """Tokens of the data of a phase that reads it in windows."""
+    if phase.data == "corpus" and data.corpus_tokens is not None:
+        return data.corpus_tokens
+    names = (
+        [s.name for s in recipe.with_role("documents")] if phase.data == "corpus" else [phase.data[len("source:") :]]
+    )
+    size = sum(data.source_bytes[name] for name in names)
+    kept = 1 - recipe.curate.held_out if phase.data == "corpus" else 1
+    return size * kept / data.bytes_per_token(recipe)

@@ -1,0 +1,173 @@
+"""What one phase takes on this machine: from real steps of it where there are any, else from formulas."""
+
+import math
+
+from components.planning.accelerators import Accelerators
+from components.planning.architecture import Architecture
+from components.planning.budget import Data, length
+from components.planning.compute import attention_flops
+from components.planning.machine import Machine
+from components.planning.memory import Memory, memory
+from components.planning.placing import ROOM, Placement, Work, placement
+from components.recipe import Recipe, Strict, TrainPhase
+
+UTILISATION = 0.5
+"""The part of this machine's peak that is assumed where the step was not measured."""
+PROCESS_BYTES = 450 * 2**20
+"""What a worker is assumed to hold before it has a model (Python, torch, transformers) where it was not measured."""
+START_SECONDS = 20.0
+"""Ray Train before and after its work."""
+ADAPTER_RANK = 16
+"""Of the adapter that a phase which trains all weights is compared with."""
+
+
+class StepCost(Strict):
+    """What real steps of a phase took on this machine."""
+
+    step_seconds: float
+    """Of one optimizer step."""
+    first_seconds: float
+    """By how much the first is longer: allocation, compilation."""
+    checkpoint_seconds: float
+    """How long a checkpoint keeps the loop waiting."""
+    process_bytes: int
+    """Of one worker, before it has a model."""
+    peak_bytes: int
+    """Of one worker, at its busiest."""
+
+
+class PhasePlan(Strict):
+    """What one phase takes on this machine, and where else it would fit."""
+
+    name: str
+    batch_size: int
+    learning_rate: float
+    trained_parameters: int
+    tokens: int
+    steps: int
+    flops: float
+    attention_flops: float
+    memory: Memory
+    """Of one worker."""
+    memory_bytes: int
+    """Over all workers."""
+    loop_seconds: float
+    """From the first step to the last."""
+    seconds: float
+    measured: bool
+    """Whether time and memory come from real steps of this very phase, or from formulas."""
+    change: str
+    """What to change as it does not fit into this machine's memory; empty where it does."""
+    accelerators: tuple[Placement, ...]
+    instead: tuple[Placement, ...]
+    """For a phase that starts from weights: an adapter in place of all weights, or all weights in place of an adapter."""
+
+
+def work_of(phase: TrainPhase, recipe: Recipe, shapes: Architecture, tokens: float) -> Work:
+    """What `phase` computes."""
+    return Work(
+        shapes,
+        tokens,
+        recipe.prepare.context,
+        phase.precision,
+        adapter_rank(phase),
+        getattr(phase, "activation_checkpointing", False),
+    )
+
+
+def adapter_rank(phase: TrainPhase) -> int | None:
+    """The rank of the phase's adapter; None where it trains all weights."""
+    adapter = getattr(phase, "adapter", None)
+    return adapter.rank if adapter is not None else None
+
+
+def phase_plan(
+    phase: TrainPhase,
+    recipe: Recipe,
+    machine: Machine,
+    shapes: Architecture,
+    data: Data,
+    table: Accelerators,
+    cost: StepCost | None,
+) -> PhasePlan:
+    """The plan of one phase, whose model has these `shapes`."""
+    steps, tokens = length(phase, recipe, data)
+    work, workers = work_of(phase, recipe, shapes, tokens), max(1, phase.num_workers)
+    held = memory_here(phase, work, cost)
+    loop = _measured_loop(phase, steps, cost) if cost else work.flops / _assumed_rate(phase, machine)
+    based = phase.init != "random"
+    other = work._replace(adapter_rank=ADAPTER_RANK if work.adapter_rank is None else None)
+    return PhasePlan(
+        name=phase.name,
+        batch_size=phase.batch_size,
+        learning_rate=phase.learning_rate,
+        trained_parameters=work.trained,
+        tokens=tokens,
+        steps=steps,
+        flops=work.weight_flops,
+        attention_flops=attention_flops(shapes, tokens, recipe.prepare.context),
+        memory=held,
+        memory_bytes=workers * held.total,
+        loop_seconds=loop,
+        seconds=loop + (START_SECONDS if phase.num_workers else 0),
+        measured=cost is not None,
+        change=_change(phase, work, workers * held.total, machine),
+        accelerators=tuple(placement(name, table, work, based) for name in table.accelerators),
+        instead=tuple(placement(name, table, other, based) for name in table.accelerators) if based else (),
+    )
+
+
+def memory_here(phase: TrainPhase, work: Work, cost: StepCost | None = None) -> Memory:
+    """Memory of one worker: the state by its size, the rest as it was measured, or by formula."""
+    share = math.ceil(phase.batch_size / max(1, phase.num_workers))
+    samples = min(share, getattr(phase, "micro_batch_size", None) or share)
+    held = memory(
+        work.shapes,
+        samples * work.context,
+        process=PROCESS_BYTES,
+        precision=work.precision,
+        adapter_rank=work.adapter_rank,
+        checkpointing=work.checkpointing,
+    )
+    if cost is None:
+        return held
+    rest = max(0, cost.peak_bytes - cost.process_bytes - held.weights - held.gradients - held.optimizer)
+    return held.model_copy(update={"activations": rest, "process": cost.process_bytes})
+
+
+def step_seconds(phase: TrainPhase, recipe: Recipe, shapes: Architecture, machine: Machine) -> float:
+    """Seconds of one optimizer step, by formula."""
+    work = work_of(phase, recipe, shapes, phase.batch_size * recipe.prepare.context)
+    return work.flops / _assumed_rate(phase, machine)
+
+
+def cores(phase: TrainPhase, machine: Machine) -> int:
+    """Cores that a phase keeps busy."""
+    return min(machine.cores, max(1, phase.num_workers) * phase.threads)
+
+
+def _assumed_rate(phase: TrainPhase, machine: Machine) -> float:
+    return machine.flops * cores(phase, machine) / machine.threads * UTILISATION
+
+
+def _measured_loop(phase: TrainPhase, steps: int, cost: StepCost) -> float:
+    stepping = cost.first_seconds + steps * cost.step_seconds
+    return stepping + stepping // phase.checkpoint_seconds * cost.checkpoint_seconds
+
+
+def _change(phase: TrainPhase, work: Work, needed: int, machine: Machine) -> str:
+    """What to change where a phase does not fit into this machine."""
+    if needed <= ROOM * machine.memory_bytes:
+        return ""
+    words = f"{needed / 2**30:.1f} GiB of {machine.memory_bytes / 2**30:.1f}: "
+    one = phase.model_copy(update={"num_workers": 0, "batch_size": 1})
+    choices = {
+        "batch_size = 1 and num_workers = 0": work,
+        "batch_size = 1, num_workers = 0 and activation_checkpointing = true": work._replace(checkpointing=True),
+    }
+    if phase.init != "random" and work.adapter_rank is None:
+        choices["batch_size = 1, num_workers = 0 and an adapter"] = work._replace(adapter_rank=ADAPTER_RANK)
+    for change, changed in choices.items():
+        if memory_here(one, changed).total <= ROOM * machine.memory_bytes:
+            return f"{words}{change} makes it fit"
+    return f"{words}take one of the accelerators, or a smaller size"

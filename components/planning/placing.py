@@ -1,0 +1,129 @@
+"""Where a phase would fit, how many devices it takes there, and what that costs."""
+
+from typing import NamedTuple
+
+from components.planning.accelerators import Accelerator, Accelerators
+from components.planning.architecture import Architecture
+from components.planning.compute import adapter_flops, attention_flops, training_flops
+from components.planning.memory import LOGIT_TOKENS, Memory, memory
+from components.recipe import Strict
+
+ROOM = 0.95
+"""The part of a device's memory that a plan fills."""
+CONTEXT_BYTES = 3 * 2**29
+"""What an accelerator holds before a model is there: driver context, libraries, collectives' buffers. An assumption."""
+MOST_DEVICES = 2**16
+
+
+class Work(NamedTuple):
+    """A phase, as far as its cost goes."""
+
+    shapes: Architecture
+    tokens: float
+    context: int
+    precision: str
+    adapter_rank: int | None = None
+    checkpointing: bool = False
+
+    @property
+    def trained(self) -> int:
+        """Parameters with a gradient."""
+        return (
+            self.shapes.parameters if self.adapter_rank is None else self.shapes.adapter_parameters(self.adapter_rank)
+        )
+
+    @property
+    def weight_flops(self) -> float:
+        """Of the products with weights."""
+        active = self.shapes.active_parameters
+        if self.adapter_rank is None:
+            return training_flops(active, self.tokens)
+        return adapter_flops(active, self.trained, self.tokens)
+
+    @property
+    def flops(self) -> float:
+        """Of the products with weights and of attention."""
+        return self.weight_flops + attention_flops(self.shapes, self.tokens, self.context)
+
+
+class Placement(Strict):
+    """A phase on one kind of accelerator, with one sample at a time on each device."""
+
+    accelerator: str
+    precision: str
+    adapter_rank: int | None
+    """None trains all weights."""
+    fits: bool
+    """On one device."""
+    devices: int | None
+    """The least power of two that holds it with its state sharded over them; None where no number does."""
+    memory: Memory
+    """Of one of them."""
+    hours: float | None
+    """With that many devices."""
+    device_hours: float
+    energy_kwh: float
+    money: float
+    change: str
+    """What brings it onto one device, or what to do as nothing does; empty where it fits."""
+
+
+def placement(name: str, table: Accelerators, work: Work, starts_from_weights: bool) -> Placement:
+    """The phase `work` on the accelerator called `name`."""
+    row = table.accelerators[name]
+    precision = row.precision(work.precision)
+    devices = _least_devices(row, work)
+    rate = row.peak[precision] * (table.utilisation if row.utilisation is None else row.utilisation)
+    hours = work.flops / rate / 3600
+    return Placement(
+        accelerator=name,
+        precision=precision,
+        adapter_rank=work.adapter_rank,
+        fits=devices == 1,
+        devices=devices,
+        memory=_memory(row, work, devices or MOST_DEVICES),
+        hours=hours / devices if devices else None,
+        device_hours=hours,
+        energy_kwh=hours * row.watts / 1000,
+        money=hours * row.price_per_hour,
+        change="" if devices == 1 else _change(row, work, devices, starts_from_weights),
+    )
+
+
+def _least_devices(row: Accelerator, work: Work) -> int | None:
+    devices = 1
+    while devices <= MOST_DEVICES:
+        if _memory(row, work, devices).total <= ROOM * row.memory_bytes:
+            return devices
+        devices *= 2
+    return None
+
+
+def _memory(row: Accelerator, work: Work, devices: int) -> Memory:
+    return memory(
+        work.shapes,
+        work.context,
+        process=CONTEXT_BYTES,
+        precision=row.precision(work.precision),
+        adapter_rank=work.adapter_rank,
+        checkpointing=work.checkpointing,
+        logit_tokens=LOGIT_TOKENS,
+        devices=devices,
+    )
+
+
+def _change(row: Accelerator, work: Work, devices: int | None, starts_from_weights: bool) -> str:
+    """The least change after which one device is enough; else how many are, or that the context is too long."""
+    checkpointed = {"activation_checkpointing = true": work._replace(checkpointing=True)}
+    adapted = {"an adapter (LoRA)": work._replace(adapter_rank=16)}
+    both = {" and ".join([*checkpointed, *adapted]): work._replace(checkpointing=True, adapter_rank=16)}
+    choices = checkpointed | (adapted | both if starts_from_weights and work.adapter_rank is None else {})
+    for words, changed in choices.items():
+        if _least_devices(row, changed) == 1:
+            return f"{words} fits it on one"
+    if devices:
+        return f"its state sharded over {devices}"
+    for words, changed in choices.items():
+        if found := _least_devices(row, changed):
+            return f"{words} fits it on {found}"
+    return f"a context below {work.context}: one sample's activations alone do not fit"

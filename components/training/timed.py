@@ -1,0 +1,64 @@
+"""The training loop with a clock: it stops by itself when enough of its steps have been timed."""
+
+import statistics
+import time
+from typing import Any
+
+import torch
+
+from components.training.config import Job
+from components.training.group import Group
+from components.training.loop import Loop
+
+WARM_UP = 2
+"""Steps before those that count."""
+LEAST, MOST = 3, 500
+NEVER, NOW = 1e9, 1e-9
+"""Seconds from one checkpoint to the next."""
+
+
+class Enough(Exception):
+    """All steps that were wanted have been made."""
+
+
+class TimedLoop(Loop):
+    """A loop that times its steps for about `seconds`: first some without a checkpoint, then as many with one."""
+
+    def __init__(self, job: Job, group: Group, seconds: float) -> None:
+        super().__init__(job, group)
+        self.wanted, self.num_timed = seconds, MOST
+        self.starts: list[float] = []
+        self._checkpoints_every(NEVER)
+
+    def step(self, step: int) -> dict[str, Any]:
+        """One step of the loop. Raises Enough in place of the one after the last."""
+        self.starts.append(time.perf_counter())
+        done = len(self.starts) - 1
+        if done == WARM_UP:
+            self.num_timed = self._agreed()
+        if done == WARM_UP + 2 * self.num_timed:
+            raise Enough
+        line = super().step(step)
+        self._checkpoints_every(NOW if done + 1 == WARM_UP + self.num_timed else NEVER)
+        return line
+
+    def figures(self) -> dict[str, float]:
+        """Seconds of a step, of what the first takes more, and of what a checkpoint adds."""
+        took = [end - start for start, end in zip(self.starts, self.starts[1:], strict=False)]
+        plain, saving = took[WARM_UP : WARM_UP + self.num_timed], took[WARM_UP + self.num_timed :]
+        each = statistics.fmean(plain)
+        return {
+            "step_seconds": each,
+            "first_seconds": max(0.0, sum(took[:WARM_UP]) - WARM_UP * each),
+            "checkpoint_seconds": max(0.0, sum(saving) - len(saving) * each),
+        }
+
+    def _agreed(self) -> int:
+        """How many steps all workers will time, by the speed of rank 0."""
+        last = self.starts[-1] - self.starts[-2]
+        number = torch.tensor([min(MOST, max(LEAST, round(self.wanted / 2 / last)))])
+        self.group.share(number)
+        return int(number)
+
+    def _checkpoints_every(self, seconds: float) -> None:
+        self.phase = self.phase.model_copy(update={"checkpoint_seconds": seconds})

@@ -1,0 +1,194 @@
+"""The plan of a recipe with real steps behind it: a few are taken of every phase that can be tried on this machine.
+
+What a step took is kept in the home, so that the same model with the same batch is tried once a day.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from components.digests import digest
+from components.errors import HeadwaterError
+from components.planning.accelerators import accelerators
+from components.planning.architecture import Architecture
+from components.planning.budget import Data, length
+from components.planning.machine import Machine, measure
+from components.planning.phases import StepCost, memory_here, step_seconds, work_of
+from components.planning.plan import Plan, architectures
+from components.planning.plan import plan as planned
+from components.recipe import Recipe, TrainPhase, identity_fields
+from components.settings import Settings
+from components.training.config import TrainConfig
+from components.training.probe import Probe, can_be_made_up, probe
+
+DAY = 86_400.0
+ROOM = 0.8
+"""The part of the memory that is free now which a trial may take."""
+WORTH_SECONDS = 20.0
+"""In a run, a phase that is over sooner than that by formula is not worth a trial."""
+STEP_SECONDS = 2.0
+"""The longest step that is tried whole; of a longer one, two small parts of its batch are, and the rest is a line."""
+LONGEST = 30.0
+"""Where even a part of the batch would take so many seconds a step, formulas have to do."""
+UNCOUNTED = ("tokens", "epochs", "seed", "learning_rate", "warmup", "final_learning_rate", "weight_decay", "clip_norm")
+"""Fields of a phase that change nothing about how long a step takes."""
+
+
+def estimate(
+    recipe: Recipe, here: Settings, data: Data, say: Callable[[str], None], *, worth: float = 0.0, seconds: float = 3.0
+) -> Plan:
+    """The plan of `recipe` on this machine and on the accelerators of the home's table.
+
+    `say` hears what is tried. Phases that take less than `worth` seconds by formula are not, and the others for about
+    `seconds`. Raises InputError where the table is wrong, or the recipe names what does not exist.
+    """
+    table, machine = accelerators(here.home), measure(recipe.train[0].threads)
+    models, costs = architectures(recipe, data), dict[str, StepCost]()
+    for phase in recipe.train:
+        steps, _ = length(phase, recipe, data)
+        if steps * step_seconds(phase, recipe, models[phase.name], machine) < worth:
+            continue
+        cost = _cost(recipe, phase, models[phase.name], machine, here, data, say, seconds)
+        if cost:
+            costs[phase.name] = cost
+    return planned(recipe, machine, data, table=table, measured=costs)
+
+
+def _cost(
+    recipe: Recipe,
+    phase: TrainPhase,
+    shapes: Architecture,
+    machine: Machine,
+    here: Settings,
+    data: Data,
+    say: Callable[[str], None],
+    seconds: float,
+) -> StepCost | None:
+    """What real steps of `phase` take; None where none can be tried here."""
+    what = _probe(recipe, phase, shapes, data, seconds)
+    if what is None or phase.num_workers > machine.cores:
+        return None
+    known = here.home / "cache" / "steps" / f"{_key(what)}.json"
+    if (kept := _kept(known)) is not None:
+        return kept
+    likely = step_seconds(phase, recipe, shapes, machine)
+    parts = [what] if likely <= STEP_SECONDS else _parts(what, likely)
+    worked = [work_of(part.config.phase, recipe, shapes, 0) for part in parts]
+    needed = max(memory_here(p.config.phase, w).total for p, w in zip(parts, worked, strict=True))
+    if needed * max(1, phase.num_workers) > ROOM * _free() or likely * _share(parts[-1], what) > LONGEST:
+        return None
+    say(f"Trying a few steps of phase {phase.name} to see how long they take.")
+    try:
+        cost = _line([StepCost.model_validate(probe(part, here.scratch)) for part in parts], parts, what)
+    except HeadwaterError as error:
+        say(f"{error} Formulas have to do.")
+        return None
+    known.parent.mkdir(parents=True, exist_ok=True)
+    known.write_text(cost.model_dump_json())
+    return cost
+
+
+def _probe(recipe: Recipe, phase: TrainPhase, shapes: Architecture, data: Data, seconds: float) -> Probe | None:
+    """What to try for `phase`; None where its samples or its first weights cannot be made up."""
+    config = TrainConfig(family=recipe.family, size=recipe.size, phase=phase)
+    kind, _, place = phase.init.partition(":")
+    if not can_be_made_up(config) or kind not in ("random", "phase", "path"):
+        return None
+    chats = data.chat_tokens(phase, recipe)
+    if phase.data != "corpus" and not chats:
+        return None
+    return Probe(
+        config=config,
+        context=recipe.prepare.context,
+        vocab_size=shapes.vocab_size,
+        chat_tokens=chats,
+        init=place if kind == "path" else None,
+        seconds=seconds,
+    )
+
+
+def _parts(what: Probe, likely: float) -> list[Probe]:
+    """`what` with a small batch and with one of twice the size."""
+    phase = what.config.phase
+    least = max(1, phase.num_workers)
+    few = max(least, int(phase.batch_size * STEP_SECONDS / likely / 2))
+    if 2 * few >= phase.batch_size:
+        return [what]
+    return [_with_batch(what, few), _with_batch(what, 2 * few)]
+
+
+def _with_batch(what: Probe, batch_size: int) -> Probe:
+    phase = what.config.phase.model_copy(update={"batch_size": batch_size})
+    return what.model_copy(update={"config": what.config.model_copy(update={"phase": phase})})
+
+
+def _share(part: Probe, whole: Probe) -> float:
+    return part.config.phase.batch_size / whole.config.phase.batch_size
+
+
+def _line(found: list[StepCost], parts: list[Probe], whole: Probe) -> StepCost:
+    """The line through what parts of a batch took, at the whole batch."""
+    if len(found) == 1:
+        return found[0]
+    less, more = found
+    times = (1 / _share(parts[0], whole)) - 1  # the distance to the whole batch, in small batches
+    micro = getattr(whole.config.phase, "micro_batch_size", None)
+    grows = micro is None
+    return StepCost(
+        step_seconds=less.step_seconds + times * max(0.0, more.step_seconds - less.step_seconds),
+        first_seconds=more.first_seconds,
+        checkpoint_seconds=more.checkpoint_seconds,
+        process_bytes=less.process_bytes,
+        peak_bytes=less.peak_bytes + round(times * max(0, more.peak_bytes - less.peak_bytes))
+        if grows
+        else more.peak_bytes,
+    )
+
+
+def _key(what: Probe) -> str:
+    """What a measurement depends on: machine, code, model, batch and data."""
+    phase = {name: value for name, value in identity_fields(what.config.phase).items() if name not in UNCOUNTED}
+    code = Path(__file__).parents[1] / "components" / "training"
+    files = {path.name: path.stat().st_mtime_ns for path in sorted(code.glob("*.py"))}
+    lengths = [len(what.chat_tokens), sum(what.chat_tokens)]
+    machine = [platform.node(), platform.machine(), os.cpu_count()]
+    rest = what.model_dump(mode="json", exclude={"config", "chat_tokens"})
+    return digest([phase, what.config.family, what.config.size, rest, lengths, machine, files])[:32]
+
+
+def _kept(path: Path) -> StepCost | None:
+    try:
+        if time.time() - path.stat().st_mtime < DAY:
+            return StepCost.model_validate_json(path.read_text())
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def _free() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def source_data(recipe: Recipe, paths: dict[str, Path], corpus: dict[str, Any] | None = None) -> Data:
+    """What there is to know of a recipe's sources at `paths`; `corpus` is samples.json where the corpus is prepared."""
+    from components.sources import source_files
+
+    sizes = {name: sum(file.stat().st_size for file in source_files(path)) for name, path in paths.items()}
+    lines = {
+        source.name: tuple(
+            len(line)
+            for file in source_files(paths[source.name])
+            for line in file.read_bytes().splitlines()
+            if line.strip()
+        )
+        for source in recipe.with_role("instructions")
+    }
+    if corpus is None:
+        return Data(sizes, lines)
+    each = corpus["num_bytes"] / corpus["num_tokens"] if corpus.get("num_bytes") else None
+    return Data(sizes, lines, corpus["num_tokens"], each, corpus["vocab_size"])
