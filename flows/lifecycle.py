@@ -57,7 +57,8 @@ def plan(run: Passage, samples: Stored) -> None:
 
     sizes = {name: source["num_bytes"] for name, source in run.resolved["sources"].items()}
     lines = {
-        s.name: num_lines(Path(run.resolved["sources"][s.name]["path"])) for s in run.recipe.with_role("instructions")
+        s.name: num_lines(Path(run.resolved["sources"][s.name]["path"]))
+        for s in run.recipe.with_role("instructions", "preferences")
     }
     made = planned(run.recipe, measure(run.recipe.train[0].threads), sizes, lines)
     run.outcome["plan"] = {**made.model_dump(mode="json"), "text": summary(made)}

@@ -55,7 +55,7 @@ def plan(asked: argparse.Namespace) -> int:
 
     recipe = recipe_at(asked)
     sizes = {s.name: sum(f.stat().st_size for f in source_files(source_path(s))) for s in recipe.sources}
-    lines = {s.name: num_lines(source_path(s)) for s in recipe.with_role("instructions")}
+    lines = {s.name: num_lines(source_path(s)) for s in recipe.with_role("instructions", "preferences")}
     made = planned(recipe, measure(recipe.train[0].threads), sizes, lines)
     print(json.dumps(made.model_dump(mode="json")) if asked.json else markdown(made))
     return 0

@@ -51,7 +51,7 @@ def test_files_that_are_no_recipe(home, tmp_path, command, content, says):
         ("train.pretrian.tokens=1", "no 'pretrian' here. Known: pretrain, finetune"),
         ("train.pretrain.tokens=many", "train.pretrain.tokens"),
         ("train.pretrain.epochs=1", "exactly one of tokens and epochs"),
-        ("train.pretrain.objective=dreaming", "Unknown objective 'dreaming'. Known: causal_lm, sft"),
+        ("train.pretrain.objective=dreaming", "Unknown objective 'dreaming'. Known: causal_lm, contrastive, dpo"),
         ("family=nope", "Unknown model family 'nope'. Known: llama"),
         ("size=9z", "Unknown size of llama '9z'. Known:"),
         ("curate.filters=['nope']", "Unknown filter 'nope'. Known: boilerplate"),
