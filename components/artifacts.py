@@ -55,10 +55,14 @@ class Corpus(Artifact):
 class Samples(Artifact):
     """A corpus made ready for one model's processor, as memory-mapped shards.
 
-    samples.json: kind ("tokens" or "chats"), dtype, num_tokens, num_documents, vocab_size, context, eos_token_id,
-    pad_token_id. tokens.bin: token ids, one document after another, each ended by the end token. offsets.npy: int64
-    (num_documents + 1), where each document starts. documents.parquet: id, source, licence of each, in that order.
-    Kind "chats" adds mask.bin (uint8 per token): 1 where the loss counts. processor/: a Hugging Face tokenizer folder.
+    samples.json: kind, num_documents, files (name -> SHA-256 of what a model reads); where there is text: dtype, num_tokens, vocab_size,
+    context, eos_token_id, pad_token_id. tokens.bin: token ids, one document after another (of kind "tokens" each ended
+    by the end token). offsets.npy: int64 (num_documents + 1), where each document starts. documents.parquet: id, source,
+    licence of each, in that order. processor/: a Hugging Face tokenizer folder. What a sample is, by kind:
+
+    tokens: a window of `context` tokens. chats: a document, or several in a row; mask.bin (uint8 per token) is 1 where
+    the loss counts. preferences: documents 2n (chosen) and 2n + 1 (rejected), with mask.bin. pairs: a text and a row of
+    every array; samples.json has `arrays`, names of NAME.npy with num_documents rows. latents: arrays alone, no text.
     """
 
     @property

@@ -19,6 +19,10 @@ Budget = Annotated[
 ]
 
 
+DATA_ROLES = {"sft": "instructions", "dpo": "preferences"}
+"""What the source of a phase must be read as, for objectives that do not learn from the corpus."""
+
+
 class Strict(BaseModel):
     """Frozen, and no unknown keys."""
 
@@ -32,7 +36,9 @@ class Source(Strict):
     path: str = Field(min_length=1, description="A file or folder, or shipped:NAME.")
     licence: str = Field(min_length=1, description="SPDX identifier or 'public domain'.")
     origin: str = Field(min_length=1, description="Where it came from: URL or package and version.")
-    role: Literal["documents", "instructions", "evaluation"] = Field("documents", description="What it is read as.")
+    role: Literal["documents", "instructions", "preferences", "evaluation"] = Field(
+        "documents", description="What it is read as."
+    )
 
 
 class CurateConfig(Strict):
@@ -77,7 +83,7 @@ class TrainPhase(Strict):
     data: str = Field(
         "corpus",
         pattern=r"^(corpus|source:[a-z][a-z0-9_-]*)$",
-        description="The corpus, or source:NAME of a source with the role instructions.",
+        description="The corpus, or source:NAME of a source with the role instructions or preferences.",
         json_schema_extra=PLACE,
     )
     tokens: int | None = Field(None, gt=0, description="Token budget; or give `epochs`.")
@@ -85,11 +91,25 @@ class TrainPhase(Strict):
     batch_size: int = Field(16, gt=0, description="Samples per optimizer step, over all workers.")
     learning_rate: float = Field(3e-3, gt=0, description="At its peak.")
     warmup: Fraction = Field(0.05, description="Fraction of the steps with a rising learning rate.")
-    final_learning_rate: Fraction = Field(
-        0.1, description="Last learning rate of the cosine, as a fraction of the peak."
+    schedule: Literal["cosine", "wsd", "constant"] = Field(
+        "cosine", description="Of the learning rate after the warm-up; wsd is stable, then decays."
     )
-    weight_decay: float = Field(0.1, ge=0, description="AdamW's, on matrices only.")
+    decay: Fraction = Field(0.1, description="Fraction of the steps with a falling learning rate, for wsd.")
+    final_learning_rate: Fraction = Field(
+        0.1, description="Last learning rate of cosine and wsd, as a fraction of the peak."
+    )
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="Muon is for the matrices of hidden layers; AdamW has the rest."
+    )
+    weight_decay: float = Field(0.1, ge=0, description="Decoupled, on matrices only.")
     clip_norm: float = Field(1.0, gt=0, description="Longest gradient; a longer one is scaled down to it.")
+    beta: float = Field(0.1, gt=0, description="How closely dpo keeps to the model it started from.")
+    isolate_documents: bool = Field(
+        False, description="For causal_lm: attention and positions stop at the boundaries of documents."
+    )
+    pack_chats: bool = Field(
+        False, description="For sft: several chats in one row of the context, each with attention of its own."
+    )
     precision: Literal["fp32"] = Field("fp32", description="Of weights, gradients and optimizer state.")
     num_workers: int = Field(2, ge=0, le=1024, description="Processes of Ray Train; 0 trains in the driver.")
     threads: int = Field(1, gt=0, description="CPU threads per worker: part of the arithmetic, so part of the recipe.")
@@ -103,6 +123,17 @@ class TrainPhase(Strict):
     def _one_length(self) -> "TrainPhase":
         if (self.tokens is None) == (self.epochs is None):
             raise ValueError("give exactly one of tokens and epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _options_fit_together(self) -> "TrainPhase":
+        for option, objective in (("isolate_documents", "causal_lm"), ("pack_chats", "sft")):
+            if getattr(self, option) and self.objective != objective:
+                raise ValueError(f"{option} is for the objective {objective}, not for {self.objective}")
+        if self.schedule == "wsd" and self.warmup + self.decay > 1:
+            raise ValueError(f"warmup {self.warmup} and decay {self.decay} are more than all steps together")
+        if self.schedule == "wsd" and self.final_learning_rate == 0:
+            raise ValueError("wsd decays exponentially: final_learning_rate must be above 0")
         return self
 
 
@@ -194,9 +225,12 @@ class Recipe(Strict):
                     f"phase {phase.name} starts from {name!r}, which is no earlier phase ({', '.join(earlier) or 'none'})"
                 )
             kind, _, name = phase.data.partition(":")
-            if kind == "source" and roles.get(name) != "instructions":
+            role = DATA_ROLES.get(phase.objective, "documents" if kind == "corpus" else "instructions")
+            if kind == "source" and roles.get(name) != role:
+                raise ValueError(f"phase {phase.name} trains on {name!r}, which is no source with the role {role!r}")
+            if kind == "corpus" and role != "documents":
                 raise ValueError(
-                    f"phase {phase.name} trains on {name!r}, which is no source with the role 'instructions'"
+                    f'phase {phase.name}: {phase.objective} needs data = "source:NAME" of a source with the role {role!r}'
                 )
             earlier.append(phase.name)
         for task in self.evaluate.tasks:
@@ -204,9 +238,9 @@ class Recipe(Strict):
                 raise ValueError(f"task {task.name} needs {task.source!r} as a source with the role 'evaluation'")
         return self
 
-    def with_role(self, role: str) -> tuple[Source, ...]:
-        """The sources that have `role`, in the recipe's order."""
-        return tuple(source for source in self.sources if source.role == role)
+    def with_role(self, *roles: str) -> tuple[Source, ...]:
+        """The sources that have one of `roles`, in the recipe's order."""
+        return tuple(source for source in self.sources if source.role in roles)
 
 
 def identity_fields(config: BaseModel) -> dict[str, Any]:

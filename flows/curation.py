@@ -19,6 +19,16 @@ PREPARE = Step(
 CHATS = Step(
     "chats", 1, "components.preparation.chats:prepare_chats", "components.recipe:PrepareConfig", "samples", "here"
 )
+PREFERENCES = Step(
+    "preferences",
+    1,
+    "components.preparation.preferences:prepare_preferences",
+    "components.recipe:PrepareConfig",
+    "samples",
+    "here",
+)
+READERS = {"instructions": CHATS, "preferences": PREFERENCES}
+"""How a source of a role becomes the samples of a phase."""
 
 
 def curation(run: Passage) -> Stored:
@@ -53,10 +63,10 @@ def preparation(run: Passage, corpus: Stored) -> Stored:
 
 
 def chats(run: Passage, samples: Stored, phase: str, source: str) -> Stored:
-    """Samples of an instruction source for one phase, by the tokenizer of `samples`."""
-    return step(
-        run, CHATS, run.recipe.prepare, as_input("samples", samples), run.source(source), label=f"prepare:{phase}"
-    )
+    """Samples of an instruction or preference source for one phase, by the tokenizer of `samples`."""
+    role = next(given.role for given in run.recipe.sources if given.name == source)
+    config, given = run.recipe.prepare, as_input("samples", samples)
+    return step(run, READERS[role], config, given, run.source(source), label=f"prepare:{phase}")
 
 
 def as_input(role: str, stored: Stored) -> Input:

@@ -186,7 +186,7 @@ def source_data(recipe: Recipe, paths: dict[str, Path], corpus: dict[str, Any] |
             for line in file.read_bytes().splitlines()
             if line.strip()
         )
-        for source in recipe.with_role("instructions")
+        for source in recipe.with_role("instructions", "preferences")
     }
     if corpus is None:
         return Data(sizes, lines)

@@ -48,6 +48,7 @@ def _readable(source: Source) -> None:
     from components.artifacts import SourceFiles
     from components.evaluation.tasks import read_items
     from components.preparation.chats import read_chats
+    from components.preparation.preferences import read_preferences
     from components.sources import source_files
     from flows.passage import source_path
 
@@ -56,6 +57,9 @@ def _readable(source: Source) -> None:
     files = SourceFiles(source.name, path, source.licence, source.origin, digest="")
     if source.role == "instructions":
         for _ in read_chats(files):
+            pass
+    if source.role == "preferences":
+        for _ in read_preferences(files):
             pass
     if source.role == "evaluation":
         read_items(files)

@@ -61,6 +61,6 @@ FAMILY = ModelFamily(
     name="llama",
     sizes=SIZES,
     construct=construct,
-    objectives=("causal_lm", "sft"),
+    objectives=("causal_lm", "sft", "dpo"),
     endpoints=("completions", "chat/completions"),
 )

@@ -1,13 +1,13 @@
 """Instruction pairs to samples: each chat is rendered with the chat template, with a mask on what the model says."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts import Facts, Report, Samples, SourceFiles
-from components.errors import EmptyResult, SourceError
+from components.errors import EmptyResult
+from components.preparation.lines import Line, read_lines
 from components.preparation.packing import Packing
 from components.preparation.processor import ASSISTANT, END, PAD, USER, load_tokenizer, token_id
 from components.recipe import PrepareConfig
@@ -80,30 +80,18 @@ def encode_chat(tokenizer: "Tokenizer", turns: list[Turn]) -> tuple[list[int], l
 
 def read_chats(source: SourceFiles) -> Iterator[tuple[str, list[Turn]]]:
     """(id, turns) of every chat of `source`: a .jsonl file, or a folder of them. Raises SourceError."""
-    files = [source.path] if source.path.is_file() else sorted(source.path.rglob("*.jsonl"))
-    if not files:
-        raise SourceError(f"Source {source.name}: {source.path} has no .jsonl file.")
-    for file in files:
-        name = file.name if file == source.path else file.relative_to(source.path).as_posix()
-        for number, line in enumerate(file.read_bytes().splitlines(), 1):
-            if line.strip():
-                yield f"{source.name}/{name}#{number}", _turns(line, f"{file}, line {number}")
+    for line in read_lines(source, EXPECTED):
+        yield line.id, _turns(line)
 
 
-def _turns(line: bytes, where: str) -> list[Turn]:
-    try:
-        record = json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{where}: not UTF-8 text (byte {error.start}); {EXPECTED}.") from None
-    except json.JSONDecodeError as error:
-        raise SourceError(f"{where}: not JSON ({error.msg} at column {error.colno}); {EXPECTED}.") from None
-    messages = _messages(record)
+def _turns(line: Line) -> list[Turn]:
+    messages = _messages(line.record)
     lead = ""
     if messages and messages[0].role == "system":
         lead = messages.pop(0).text + "\n\n"
     roles = [turn.role for turn in messages]
     if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
-        raise SourceError(f"{where}: {line[:80].decode(errors='replace')!r}: {EXPECTED}.")
+        raise line.refused(EXPECTED)
     return [Turn("user", lead + messages[0].text), *messages[1:]]
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.digests import file_digest
+
 
 class Packing:
-    """Writes tokens.bin (and mask.bin for chats), offsets.npy, documents.parquet and samples.json into a folder."""
+    """Writes tokens.bin, offsets.npy, documents.parquet and samples.json into a folder; for chats and preferences mask.bin."""
 
     def __init__(self, folder: Path, *, kind: str, vocab_size: int) -> None:
         self.folder, self.kind, self.vocab_size = folder, kind, vocab_size
@@ -18,7 +20,7 @@ class Packing:
         self.offsets = [0]
         self.documents: dict[str, list[str]] = {"id": [], "source": [], "licence": []}
         self._tokens = (folder / "tokens.bin").open("wb")
-        self._mask = (folder / "mask.bin").open("wb") if kind == "chats" else None
+        self._mask = (folder / "mask.bin").open("wb") if kind in ("chats", "preferences") else None
 
     def add(self, ids: list[int], mask: list[int] | None = None, **document: str) -> None:
         """Append one document: its token ids, the loss mask of a chat, and its id, source and licence."""
@@ -36,7 +38,9 @@ class Packing:
             self._mask.close()
         np.save(self.folder / "offsets.npy", np.asarray(self.offsets, dtype=np.int64))
         pq.write_table(pa.table(self.documents), self.folder / "documents.parquet", compression="zstd")
+        names = ("tokens.bin", "offsets.npy", *(("mask.bin",) if self._mask else ()))
         samples = {
+            "files": {name: file_digest(self.folder / name) for name in names},
             "kind": self.kind,
             "dtype": self.dtype.name,
             "num_tokens": self.offsets[-1],

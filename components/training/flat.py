@@ -62,24 +62,6 @@ class FlatModel:
         loss, num_targets, num_tokens, *metrics = self.reduced[self.size :].tolist()
         return Sums(loss, int(num_targets), int(num_tokens), metrics)
 
-    def optimizer(self, *, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-        """AdamW (Loshchilov and Hutter 2019) over the vectors, with its state in `exp_avg` and `exp_avg_sq`."""
-        groups = []
-        parts = (slice(0, self.num_decayed), weight_decay), (slice(self.num_decayed, self.size), 0.0)
-        state: dict[torch.Tensor, dict[str, torch.Tensor]] = {}
-        for place, decay in parts:
-            parameter = nn.Parameter(self.values[place])
-            parameter.grad = self.reduced[place]
-            state[parameter] = {
-                "step": torch.tensor(0.0),
-                "exp_avg": self.exp_avg[place],
-                "exp_avg_sq": self.exp_avg_sq[place],
-            }
-            groups.append({"params": [parameter], "weight_decay": decay})
-        optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), eps=1e-8, fused=True)
-        optimizer.state.update(state)
-        return optimizer
-
 
 def _padded(parameter: nn.Parameter) -> int:
     return -(-parameter.numel() // ALIGNMENT) * ALIGNMENT

@@ -1,91 +1,107 @@
 """Batches out of memory-mapped samples."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import numpy as np
 import torch
 
 from components.artifacts import Samples
+from components.digests import file_digest
 from components.errors import StoreError
 from components.recipe import TrainPhase
+from components.training.batch import IGNORED, Batch, padded
+from components.training.kinds import Kind, open_kind
 from components.training.order import sample_at, share
 
-IGNORED = -100
-"""The label of a position that no loss counts."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a model reads and what it should say."""
-
-    input_ids: torch.Tensor
-    """int64 (batch, time), padded on the right."""
-    labels: torch.Tensor
-    """int64 (batch, time): the token after each position, or IGNORED."""
-    num_tokens: int
-    """Tokens read, padding left out."""
+__all__ = ["IGNORED", "Batch", "Loader", "total_steps"]
 
 
 class Loader:
     """The batches of a phase. Its only state is the step: batch `step` is the same after any number of restarts.
 
-    Kind "tokens" is read in windows of context + 1 tokens over the whole stream, kind "chats" one chat a sample.
+    What a sample is depends on the kind: see `components.training.kinds`. `isolate_documents` and `pack_chats` are the
+    fields of a phase. Raises StoreError where the files are not those that samples.json describes.
     """
 
-    def __init__(self, samples: Samples, *, batch_size: int, seed: int) -> None:
-        described = samples.json("samples.json")
+    def __init__(self, samples: Samples, *, batch_size: int, seed: int, **options: bool) -> None:
+        described: dict[str, Any] = samples.json("samples.json")
         self.kind: str = described["kind"]
-        self.context: int = described["context"]
-        self.pad_token_id: int = described["pad_token_id"]
+        self.context: int = described.get("context", 0)
+        self.pad_token_id: int = described.get("pad_token_id", 0)
         self.batch_size, self.seed = batch_size, seed
-        self._tokens = np.memmap(samples.path / "tokens.bin", dtype=described["dtype"], mode="r")
-        if len(self._tokens) != described["num_tokens"]:
-            raise StoreError(
-                f"{samples.path} has {len(self._tokens)} tokens, samples.json says {described['num_tokens']}."
-            )
-        if self.kind == "chats":
-            self._offsets = np.load(samples.path / "offsets.npy")
-            self._mask = np.memmap(samples.path / "mask.bin", dtype=np.uint8, mode="r")
-            self.num_samples: int = described["num_documents"]
-        else:
-            self.num_samples = (described["num_tokens"] - 1) // self.context
+        self._read: Kind = open_kind(samples, described, **options)
+
+    @classmethod
+    def of(cls, phase: TrainPhase, samples: Samples) -> "Loader":
+        """The loader of a phase."""
+        return cls(
+            samples,
+            batch_size=phase.batch_size,
+            seed=phase.seed,
+            isolate_documents=phase.isolate_documents,
+            pack_chats=phase.pack_chats,
+        )
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of an epoch."""
+        return self._read.num_samples
 
     @property
     def tokens_per_sample(self) -> float:
         """How many tokens a sample makes the model read, on average."""
-        return len(self._tokens) / self.num_samples - 1 if self.kind == "chats" else self.context
+        return self._read.num_tokens / self.num_samples
 
     def batch(self, step: int, *, rank: int = 0, world_size: int = 1) -> Batch:
         """The part of the batch of `step` that is `rank`'s."""
         first = step * self.batch_size
-        samples = [
-            self._sample(sample_at(first + i, num_samples=self.num_samples, seed=self.seed))
-            for i in share(self.batch_size, rank, world_size)
-        ]
-        longest = max((len(ids) for ids, _ in samples), default=0)
-        input_ids = np.full((len(samples), longest), self.pad_token_id, dtype=np.int64)
-        labels = np.full((len(samples), longest), IGNORED, dtype=np.int64)
-        for row, (ids, said) in enumerate(samples):
-            input_ids[row, : len(ids)] = ids
-            labels[row, : len(said)] = said
-        num_tokens = sum(len(ids) for ids, _ in samples)
-        return Batch(torch.from_numpy(input_ids), torch.from_numpy(labels), num_tokens)
+        return self.samples([first + i for i in share(self.batch_size, rank, world_size)])
 
-    def _sample(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Input ids and labels of one sample."""
-        if self.kind == "chats":
-            start, end = self._offsets[number], self._offsets[number + 1]
-            tokens = self._tokens[start:end].astype(np.int64)
-            return tokens[:-1], np.where(self._mask[start + 1 : end], tokens[1:], IGNORED)
-        start = number * self.context
-        tokens = self._tokens[start : start + self.context + 1].astype(np.int64)
-        return tokens[:-1], tokens[1:]
+    def micro_batches(self, step: int, *, size: int, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+        """The same part of the batch in pieces of at most `size` samples, each read when it is asked for."""
+        indices = [step * self.batch_size + i for i in share(self.batch_size, rank, world_size)]
+        for start in range(0, len(indices), size):
+            yield self.samples(indices[start : start + size])
+
+    def samples(self, indices: Sequence[int]) -> Batch:
+        """The samples with these global indices, in this order."""
+        numbers = [self.number(index) for index in indices]
+        rows = self._read.rows(numbers)
+        positions = [row.position_ids for row in rows if row.position_ids is not None]
+        return Batch(
+            input_ids=padded([row.input_ids for row in rows], self.pad_token_id),
+            labels=padded([row.labels for row in rows], IGNORED),
+            num_tokens=sum(len(row.input_ids) for row in rows) if self._read.has_text else len(numbers),
+            indices=torch.tensor(indices, dtype=torch.int64),
+            lengths=torch.tensor([len(row.input_ids) for row in rows], dtype=torch.int64),
+            position_ids=padded(positions, 0) if positions else None,
+            tensors=self._read.tensors(numbers),
+        )
+
+    def number(self, index: int) -> int:
+        """Which sample has the global `index`: its number in the samples."""
+        return sample_at(index, num_samples=self.num_samples, seed=self.seed)
+
+    def documents(self, index: int) -> list[str]:
+        """The ids of the documents that the sample with the global `index` is made of."""
+        return self._read.documents(self.number(index))
+
+
+def check_content(samples: Samples) -> None:
+    """Refuse samples whose files have changed since they were made. Raises StoreError naming the first that has."""
+    for name, expected in samples.json("samples.json")["files"].items():
+        found = file_digest(samples.path / name) if (samples.path / name).is_file() else "none"
+        if found != expected:
+            raise StoreError(
+                f"{samples.path / name} has the digest {found[:8]}, samples.json says {expected[:8]}: the samples were "
+                "changed after they were made."
+            )
 
 
 def total_steps(phase: TrainPhase, samples: Samples) -> int:
     """Optimizer steps of `phase`: enough to spend its token budget or its epochs, the last one in full."""
-    loader = Loader(samples, batch_size=phase.batch_size, seed=phase.seed)
+    loader = Loader.of(phase, samples)
     if phase.tokens is not None:
         return max(1, math.ceil(phase.tokens / (phase.batch_size * loader.tokens_per_sample)))
     assert phase.epochs is not None

@@ -19,6 +19,7 @@ from components.training.group import Group
 from components.training.loader import Loader, total_steps
 from components.training.model import initial_model, put_weights
 from components.training.objectives import objective
+from components.training.optimizers import make_optimizer
 from components.training.peak import peak_memory
 from components.training.progress import Line, ProgressWriter
 from components.training.schedule import learning_rate
@@ -30,12 +31,13 @@ class Loop:
     def __init__(self, job: Job, group: Group) -> None:
         phase = job.config.phase
         self.job, self.group, self.phase = job, group, phase
-        self.objective = objective(phase.objective)
-        self.loader = Loader(job.samples, batch_size=phase.batch_size, seed=phase.seed)
+        self.objective = objective(phase.objective).of(phase, job.samples)
+        self.loader = Loader.of(phase, job.samples)
         self.total = total_steps(phase, job.samples)
         self.model: nn.Module = initial_model(job).train()
+        self.reference = initial_model(job).eval().requires_grad_(False) if self.objective.needs_reference else None
         self.flat = FlatModel(self.model, num_metrics=len(self.objective.metrics))
-        self.optimizer = self.flat.optimizer(learning_rate=phase.learning_rate, weight_decay=phase.weight_decay)
+        self.optimizer = make_optimizer(phase, self.flat, self.model)
         self.tokens, self.loss = 0, 0.0
 
     def run(self) -> None:
@@ -81,9 +83,8 @@ class Loop:
         """Put the mean gradient over all targets of batch `step` into `flat.gradients`; returns the batch's sums."""
         batch = self.loader.batch(step, rank=self.group.rank, world_size=self.group.world_size)
         self.flat.reduced.zero_()
-        if len(batch.input_ids):
-            found = self.objective.loss(self.model, batch)
-            found.loss_sum.backward()
+        found = self.objective.backward(self.model, [batch] if batch.size else [], self.group, self.reference)
+        if found:
             metrics = [found.metric_sums[name] for name in self.objective.metrics]
             self.flat.put_sums(found.loss_sum, found.num_targets, batch.num_tokens, metrics)
         self.group.add(self.flat.reduced)

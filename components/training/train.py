@@ -36,6 +36,8 @@ def train(
 
 def check(job: Job) -> None:
     """Refuse what cannot work before anything is paid for. Raises UnknownName and TrainingError."""
+    from components.training.loader import check_content
+
     phase, made = job.config.phase, family(job.config.family)
     made.fields(job.config.size)
     wanted = objective(phase.objective).kind
@@ -44,6 +46,8 @@ def check(job: Job) -> None:
     kind = job.samples.json("samples.json")["kind"]
     if kind != wanted:
         raise TrainingError(f"Phase {phase.name}: {phase.objective} learns from {wanted}, but the samples are {kind}.")
+    objective(phase.objective).of(phase, job.samples)
+    check_content(job.samples)
     if job.init is not None:
         ours, theirs = (file_digest(f / "tokenizer.json") for f in (job.samples.processor, job.init.path))
         if ours != theirs:

@@ -1,13 +1,18 @@
 """What an objective is: a batch in, a summed loss and summed metrics out."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from components.training.loader import IGNORED, Batch
+from components.artifacts import Samples
+from components.recipe import TrainPhase
+from components.training.batch import IGNORED, Batch
+from components.training.group import Group
 
 
 @dataclass(frozen=True)
@@ -19,24 +24,82 @@ class Loss:
     num_targets: int
     metric_sums: dict[str, torch.Tensor] = field(default_factory=dict)
 
+    def detached(self) -> "Loss":
+        """The same numbers without a gradient."""
+        return Loss(
+            self.loss_sum.detach(), self.num_targets, {name: m.detach() for name, m in self.metric_sums.items()}
+        )
+
+    def __add__(self, other: "Loss") -> "Loss":
+        """The loss of two batches with the same metrics."""
+        metrics = {name: m + other.metric_sums[name] for name, m in self.metric_sums.items()}
+        return Loss(self.loss_sum + other.loss_sum, self.num_targets + other.num_targets, metrics)
+
+
+def _no_settings(phase: TrainPhase, samples: Samples) -> dict[str, Any]:
+    return {}
+
 
 @dataclass(frozen=True)
 class Objective:
-    """One thing that a model can be trained for. Files beside this one hold one each, called `OBJECTIVE`."""
+    """One thing that a model can be trained for. Files beside this one hold one each, called `OBJECTIVE`.
+
+    What is random in it (masks, noise, times) is drawn by `components.training.draws` from the seed and the global
+    index of each sample: so order, restarts and the number of workers cannot change it.
+    """
 
     kind: str
     """The kind of samples that it learns from."""
-    loss: Callable[[nn.Module, Batch], Loss]
+    loss: Callable[..., Loss]
+    """loss(model, batch), or loss(model, batch, reference) where it needs a reference."""
     metrics: tuple[str, ...] = ()
     """Names of the metrics whose sums `loss` gives; they are shown as means over the targets."""
+    needs_reference: bool = False
+    """Whether `loss` compares with the model that the phase started from, which is kept frozen for it."""
+    settings: Callable[[TrainPhase, Samples], dict[str, Any]] = _no_settings
+    """Keyword arguments of `loss` (and `accumulate`) for a phase; raises TrainingError where the samples do not do."""
+    accumulate: Callable[..., Loss] | None = None
+    """For a loss that couples the samples of a batch, in place of `backward` below; same arguments, no reference."""
+
+    def of(self, phase: TrainPhase, samples: Samples) -> "Objective":
+        """This objective with the settings of `phase`. Raises TrainingError."""
+        given = self.settings(phase, samples)
+        if not given:
+            return self
+        accumulate = partial(self.accumulate, **given) if self.accumulate else None
+        return replace(self, loss=partial(self.loss, **given), accumulate=accumulate, settings=_no_settings)
+
+    def backward(
+        self, model: nn.Module, micro_batches: Sequence[Batch], group: Group, reference: nn.Module | None = None
+    ) -> Loss | None:
+        """Add the gradient of this worker's part of a batch to the parameters' `grad`; returns its sums.
+
+        The parts of all workers add up to the gradient of the whole batch's summed loss. `micro_batches` are held one
+        at a time; without any the answer is None. Every worker of `group` must call this, for the same batch.
+        """
+        if self.accumulate:
+            return self.accumulate(model, micro_batches, group)
+        beside = (reference,) if self.needs_reference else ()
+        total: Loss | None = None
+        for batch in micro_batches:
+            found = self.loss(model, batch, *beside)
+            found.loss_sum.backward()
+            total = total + found.detached() if total else found.detached()
+        return total
 
 
 def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Loss, torch.Tensor]:
     """Cross-entropy of each label that counts, summed, and the logits (batch, time, vocabulary).
 
     Padding stands on the right, where a causal model's earlier positions cannot see it: no attention mask is needed,
-    which keeps attention on its fast path.
+    which keeps attention on its fast path. Positions that start anew in a row keep attention from crossing there.
     """
-    logits = model(input_ids=batch.input_ids, use_cache=False).logits
+    logits = model(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False).logits
     loss = cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
     return Loss(loss, int((batch.labels != IGNORED).sum())), logits
+
+
+def label_logs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The log-probability of each label, (batch, time) in nats; 0 where it is IGNORED."""
+    losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
+    return -losses.view_as(labels)

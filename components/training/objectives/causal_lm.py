@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from components.training.loader import Batch
+from components.training.batch import Batch
 from components.training.objectives.base import Loss, Objective, next_token_loss
 
 

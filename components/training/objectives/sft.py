@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from components.training.loader import Batch
+from components.training.batch import Batch
 from components.training.objectives.base import Loss, Objective, next_token_loss
 
 

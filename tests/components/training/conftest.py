@@ -7,6 +7,7 @@ import pytest
 
 from components.artifacts import Corpus, Samples, SourceFiles
 from components.preparation.chats import prepare_chats
+from components.preparation.preferences import prepare_preferences
 from components.preparation.prepare import prepare
 from components.recipe import PrepareConfig, TrainPhase
 from components.training.config import TrainConfig
@@ -52,6 +53,25 @@ def chats(tmp_path_factory, samples):
     out.mkdir()
     source = SourceFiles("pairs", file, "CC0-1.0", "written here", "0" * 64)
     prepare_chats(PREPARE, samples, source, out=out, scratch=folder, report=lambda r: None)
+    return Samples(out)
+
+
+@pytest.fixture(scope="session")
+def preference_lines():
+    return [
+        {"prompt": f"Say {n} words", "chosen": "work " * n + ".", "rejected": "no " * (n + n % 3)} for n in range(1, 12)
+    ]
+
+
+@pytest.fixture(scope="session")
+def preferences(tmp_path_factory, samples, preference_lines):
+    folder = tmp_path_factory.mktemp("preferences")
+    file = folder / "pairs.jsonl"
+    file.write_text("\n".join(json.dumps(line) for line in preference_lines))
+    out = folder / "samples"
+    out.mkdir()
+    source = SourceFiles("pairs", file, "CC0-1.0", "written here", "0" * 64)
+    prepare_preferences(PREPARE, samples, source, out=out, scratch=folder, report=lambda r: None)
     return Samples(out)
 
 

@@ -13,6 +13,8 @@ from components.digests import folder_content
 from components.errors import StoreError, TrainingError, UnknownName
 from components.recipe import identity_fields
 from components.training.config import Job
+from components.training.group import Group
+from components.training.loop import Loop
 from components.training.model import fresh_model, initial_model, put_weights
 from components.training.train import train
 
@@ -76,6 +78,21 @@ def test_finetuning_starts_from_the_export(trained, configure, chats, run_train,
     assert folder_content(out, "export")["files"].keys() == folder_content(init.path, "export")["files"].keys()
 
 
+def test_preferences_move_the_model_away_from_its_start(trained, configure, preferences, run_train):
+    """Through the whole verb: the reference is the model that the phase starts from, so the first loss is log 2."""
+    folder, _, _ = trained
+    config = configure(
+        name="align", objective="dpo", init="phase:pretrain", data="source:pairs", epochs=20, learning_rate=1e-3
+    )
+    _, facts, reports = run_train(config, preferences, Export(folder / "out"))
+    first = Loop(Job(config, preferences, Export(folder / "out"), folder), Group(0, 1)).step(0)
+    assert facts["steps"] == math.ceil(20 * 11 / 8)
+    assert first["loss"] == pytest.approx(math.log(2))
+    assert reports[-1]["loss"] < 0.5
+    assert reports[-1]["margin"] > 0.5
+    assert reports[-1]["accuracy"] == 1
+
+
 def test_another_tokenizer_is_refused(trained, configure, chats, run_train, tmp_path):
     folder, _, _ = trained
     other = tmp_path / "other"
@@ -98,7 +115,7 @@ def test_scratch_of_another_configuration_is_refused(trained, configure, samples
 
 
 def test_names_and_kinds_are_checked_before_work(configure, samples, run_train):
-    with pytest.raises(UnknownName, match=r"'rlhf'\. Known: causal_lm, sft"):
+    with pytest.raises(UnknownName, match=r"'rlhf'\. Known: causal_lm, contrastive, dpo"):
         run_train(configure(objective="rlhf"), samples)
     with pytest.raises(UnknownName, match=r"'tiny'\. Known: debug"):
         run_train(configure().model_copy(update={"size": "tiny"}), samples)
@@ -116,5 +133,5 @@ def test_where_work_is_done_is_no_part_of_the_identity(configure):
 def test_samples_that_are_cut_short_are_refused(configure, samples, run_train, tmp_path):
     shutil.copytree(samples.path, tmp_path / "short")
     (tmp_path / "short" / "tokens.bin").write_bytes((samples.path / "tokens.bin").read_bytes()[:-2])
-    with pytest.raises(StoreError, match=r"samples\.json says"):
+    with pytest.raises(StoreError, match=r"tokens\.bin has the digest .*samples\.json says"):
         run_train(configure(), Samples(tmp_path / "short"))

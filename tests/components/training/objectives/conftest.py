@@ -1,0 +1,165 @@
+"""Every objective with a small upstream model and samples of its kind."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    CLIPConfig,
+    CLIPModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from components.artifacts import Samples
+from components.recipe import TrainPhase
+from components.training.loader import Loader
+from components.training.objectives import objective
+from components.training.objectives.base import Objective
+
+SENTINELS = 8
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """These models are too small for more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@dataclass
+class Case:
+    objective: Objective
+    model: nn.Module
+    reference: nn.Module | None
+    loader: Loader
+
+    def loss(self, batch):
+        beside = (self.reference,) if self.reference else ()
+        return self.objective.loss(self.model, batch, *beside)
+
+
+class Velocity(nn.Module):
+    """A small network with the call of SD3Transformer2DModel."""
+
+    def __init__(self):
+        super().__init__()
+        self.pixels = nn.Conv2d(4, 4, 3, padding=1)
+        self.text, self.pooled, self.time = nn.Linear(6, 4), nn.Linear(5, 4), nn.Linear(1, 4)
+
+    def forward(self, hidden_states, encoder_hidden_states, pooled_projections, timestep, return_dict=True):
+        condition = self.text(encoder_hidden_states).mean(1) + self.pooled(pooled_projections)
+        condition = condition + self.time(timestep[:, None] / 1000)
+        assert not return_dict
+        return (self.pixels(hidden_states) * torch.tanh(condition)[:, :, None, None],)
+
+
+def make_model(name):
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    torch.manual_seed(0)
+    match name:
+        case "masked_lm":
+            dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+            return BertForMaskedLM(BertConfig(vocab_size=521, **small, **dropout))
+        case "span_corruption":
+            special = {"pad_token_id": 1, "decoder_start_token_id": 1, "eos_token_id": 0, "dropout_rate": 0.0}
+            config = T5Config(vocab_size=521, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2, **special)
+            return T5ForConditionalGeneration(config)
+        case "contrastive":
+            text = {**small, "vocab_size": 512, "max_position_embeddings": 16, "eos_token_id": 0, "pad_token_id": 1}
+            config = CLIPConfig(
+                text_config=text, vision_config={**small, "image_size": 8, "patch_size": 4}, projection_dim=12
+            )
+            return CLIPModel(config)
+        case "rectified_flow":
+            return Velocity()
+        case _:
+            return LlamaForCausalLM(LlamaConfig(vocab_size=512, **small, num_key_value_heads=1))
+
+
+@pytest.fixture(scope="session")
+def special(tmp_path_factory, samples):
+    """The samples of running text, whose tokenizer also has a mask token and sentinels."""
+    folder = tmp_path_factory.mktemp("special") / "samples"
+    shutil.copytree(samples.path, folder)
+    file = folder / "processor" / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    names = ["[MASK]", *(f"<extra_id_{number}>" for number in range(SENTINELS))]
+    for number, name in enumerate(names, 512):
+        tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": number, "content": name})
+    file.write_text(json.dumps(tokenizer))
+    settings = json.loads((folder / "processor" / "tokenizer_config.json").read_text())
+    (folder / "processor" / "tokenizer_config.json").write_text(json.dumps({**settings, "mask_token": "[MASK]"}))
+    described = samples.json("samples.json")
+    (folder / "samples.json").write_text(json.dumps({**described, "vocab_size": 521}))
+    return Samples(folder)
+
+
+def write_arrays(folder, kind, arrays, **described):
+    folder.mkdir()
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    number = len(next(iter(arrays.values())))
+    column = [str(i) for i in range(number)]
+    pq.write_table(pa.table({"id": column, "source": column, "licence": column}), folder / "documents.parquet")
+    samples = {"kind": kind, "arrays": list(arrays), "num_documents": number, "files": {}, **described}
+    (folder / "samples.json").write_text(json.dumps(samples))
+    return Samples(folder)
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory):
+    """14 images of noise with captions of 3 to 9 tokens, each ended by token 0."""
+    folder, chance = tmp_path_factory.mktemp("pairs") / "samples", np.random.default_rng(0)
+    lengths = [3 + number % 7 for number in range(14)]
+    captions = [[*chance.integers(4, 512, length - 1), 0] for length in lengths]
+    pixels = chance.normal(size=(14, 3, 8, 8)).astype(np.float16)
+    total = sum(lengths)
+    described = {"dtype": "uint16", "num_tokens": total, "vocab_size": 512, "context": 16, "pad_token_id": 1}
+    samples = write_arrays(folder, "pairs", {"pixel_values": pixels}, **described, eos_token_id=0)
+    np.concatenate(captions).astype(np.uint16).tofile(folder / "tokens.bin")
+    np.save(folder / "offsets.npy", np.cumsum([0, *lengths]))
+    return samples
+
+
+@pytest.fixture(scope="session")
+def latents(tmp_path_factory):
+    """20 latents with text embeddings."""
+    shapes = {"latents": (4, 6, 6), "encoder_hidden_states": (3, 6), "pooled_projections": (5,)}
+    chance = np.random.default_rng(0)
+    arrays = {name: chance.normal(size=(20, *shape)).astype(np.float16) for name, shape in shapes.items()}
+    return write_arrays(tmp_path_factory.mktemp("latents") / "samples", "latents", arrays)
+
+
+@pytest.fixture
+def case(samples, special, chats, preferences, pairs, latents):
+    """A function: the objective with its model and its samples, with fields of the phase changed."""
+    by_kind: dict[str, Any] = {"tokens": samples, "chats": chats, "preferences": preferences}
+    by_kind |= {"pairs": pairs, "latents": latents}
+
+    def make(name, **fields):
+        chosen = objective(name)
+        given = special if name in ("masked_lm", "span_corruption") else by_kind[chosen.kind]
+        phase = TrainPhase(name="p", objective=name, epochs=1, **fields)
+        reference = make_model(name).requires_grad_(False) if chosen.needs_reference else None
+        model = make_model(name)
+        if reference:
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.add_(torch.randn_like(parameter), alpha=0.02)
+        return Case(chosen.of(phase, given), model, reference, Loader.of(phase, given))
+
+    return make
