@@ -101,11 +101,7 @@ def _forget(home, summary):
         shutil.rmtree(home.home / "scratch" / step["identity"], ignore_errors=True)
 
 
-def test_the_flow_killed(site, tiny):
-    check(site, "flow", 1)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "flow"])
-def test_any_other_process_killed(home, kind):
-    check(home, kind, 2 + KINDS.index(kind))
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_process_killed(home, kind):
+    check(home, kind, 1 + KINDS.index(kind))
