@@ -89,6 +89,12 @@ class TrainPhase(Strict):
     tokens: int | None = Field(None, gt=0, description="Token budget; or give `epochs`.")
     epochs: float | None = Field(None, gt=0, description="Passages over the data; or give `tokens`.")
     batch_size: int = Field(16, gt=0, description="Samples per optimizer step, over all workers.")
+    micro_batch_size: int | None = Field(
+        None,
+        gt=0,
+        description="Samples that a worker takes through the model at once, so as to need less memory; the gradients of "
+        "its share add up. Its whole share, if left out.",
+    )
     learning_rate: float = Field(3e-3, gt=0, description="At its peak.")
     warmup: Fraction = Field(0.05, description="Fraction of the steps with a rising learning rate.")
     schedule: Literal["cosine", "wsd", "constant"] = Field(
@@ -130,6 +136,8 @@ class TrainPhase(Strict):
         for option, objective in (("isolate_documents", "causal_lm"), ("pack_chats", "sft")):
             if getattr(self, option) and self.objective != objective:
                 raise ValueError(f"{option} is for the objective {objective}, not for {self.objective}")
+        if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:
+            raise ValueError(f"micro_batch_size {self.micro_batch_size} is more than batch_size {self.batch_size}")
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} are more than all steps together")
         if self.schedule == "wsd" and self.final_learning_rate == 0:

@@ -1,8 +1,8 @@
 """The training loop: the same for every objective, for one process and for many.
 
-Every worker holds the whole model, takes its share of each batch, and adds its gradients to the others' in one
-all-reduce; then all make the same step. Only rank 0 reads and writes checkpoints and progress; what it resumes from
-reaches the others by broadcast, so when a checkpoint is due is nobody else's business.
+Every worker holds the whole model, takes its share of each batch, in micro-batches where the phase says so, and adds
+its gradients to the others' in one all-reduce; then all make the same step. Only rank 0 reads and writes checkpoints and
+progress; what it resumes from reaches the others by broadcast, so when a checkpoint is due is nobody else's business.
 """
 
 import math
@@ -81,12 +81,14 @@ class Loop:
 
     def reduce(self, step: int) -> Sums:
         """Put the mean gradient over all targets of batch `step` into `flat.gradients`; returns the batch's sums."""
-        batch = self.loader.batch(step, rank=self.group.rank, world_size=self.group.world_size)
+        place = {"rank": self.group.rank, "world_size": self.group.world_size}
+        batches = self.loader.micro_batches(step, size=self.phase.micro_batch_size, **place)
         self.flat.reduced.zero_()
-        found = self.objective.backward(self.model, [batch] if batch.size else [], self.group, self.reference)
+        found = self.objective.backward(self.model, batches, self.group, self.reference)
         if found:
             metrics = [found.metric_sums[name] for name in self.objective.metrics]
-            self.flat.put_sums(found.loss_sum, found.num_targets, batch.num_tokens, metrics)
+            num_tokens = sum(batch.num_tokens for batch in batches)
+            self.flat.put_sums(found.loss_sum, found.num_targets, num_tokens, metrics)
         self.group.add(self.flat.reduced)
         sums = self.flat.sums()
         self.flat.gradients.div_(max(1, sums.num_targets))

@@ -62,6 +62,20 @@ def test_gradient_of_three_workers_is_that_of_one(configure, samples, chats, tmp
         assert torch.allclose(together[0][alone.flat.size :], alone.flat.reduced[alone.flat.size :])
 
 
+def test_steps_of_four_micro_batches_are_those_of_the_whole_batch(configure, samples, tmp_path):
+    phase = {"batch_size": 32, "tokens": 4 * 32 * 64}
+    whole, parts = (
+        Loop(Job(configure(**phase, **size), samples, None, tmp_path), Group(0, 1))
+        for size in ({}, {"micro_batch_size": 8})
+    )
+    for step in range(4):
+        expected, found = whole.step(step), parts.step(step)
+        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+        assert found["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-4)
+        assert found["tokens"] == expected["tokens"] == (step + 1) * 32 * 64
+    assert torch.allclose(parts.flat.values, whole.flat.values, atol=1e-4)
+
+
 def test_flat_step_is_that_of_plain_adamw(configure, samples, tmp_path):
     """The reference: the same model, torch's AdamW over its own parameters, autograd's mean cross-entropy."""
     config = configure(clip_norm=0.5)

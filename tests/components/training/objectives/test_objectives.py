@@ -48,15 +48,16 @@ def test_every_objective_gives_the_metrics_it_names(case, name):
     assert 0 < found.num_targets <= 16 * 64
 
 
+@pytest.mark.parametrize(("batch_size", "sizes"), [(32, [8, 8, 8, 8]), (7, [3, 3, 1])])
 @pytest.mark.parametrize("name", objectives())
-def test_gradient_of_uneven_micro_batches_is_that_of_the_batch(case, name):
+def test_gradient_of_micro_batches_is_that_of_the_batch(case, name, batch_size, sizes):
     """Masks, noise and times do not depend on the division either, or the losses would differ."""
-    this = case(name, batch_size=7)
+    this = case(name, batch_size=batch_size)
     whole = this.objective.backward(this.model, [this.loader.batch(3)], ALONE, this.reference)
     expected = gradients(this.model)
     this.model.zero_grad(set_to_none=True)
-    parts = list(this.loader.micro_batches(3, size=3))
-    assert [part.size for part in parts] == [3, 3, 1]
+    parts = this.loader.micro_batches(3, size=sizes[0])
+    assert [part.size for part in parts] == sizes
     found = this.objective.backward(this.model, parts, ALONE, this.reference)
     assert found.num_targets == whole.num_targets
     assert found.loss_sum.item() == pytest.approx(whole.loss_sum.item(), rel=1e-5)

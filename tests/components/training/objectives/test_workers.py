@@ -29,7 +29,7 @@ distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank
                                timeout=timedelta(seconds=120))
 model = CLIPModel.from_pretrained(folder / "model")
 loader = Loader(Samples(samples), batch_size=7, seed=0)
-parts = list(loader.micro_batches(1, size=2, rank=rank, world_size=2))
+parts = loader.micro_batches(1, size=2, rank=rank, world_size=2)
 found = objective("contrastive").backward(model, parts, Group.current())
 gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 sums = torch.tensor([found.loss_sum.item(), found.num_targets, found.metric_sums["accuracy"].item()])
