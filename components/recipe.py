@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from components.recipe_workers import wrong_division
+
 NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 PLACE: dict[str, Any] = {"identity": False}
 Name = Annotated[str, Field(pattern=NAME)]
@@ -27,6 +29,10 @@ class Strict(BaseModel):
     """Frozen, and no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    def places(self) -> frozenset[str]:
+        """Fields that are no part of the identity, given the values of the others; beside those marked PLACE."""
+        return frozenset()
 
 
 class Source(Strict):
@@ -118,6 +124,16 @@ class TrainPhase(Strict):
     )
     precision: Literal["fp32"] = Field("fp32", description="Of weights, gradients and optimizer state.")
     num_workers: int = Field(2, ge=0, le=1024, description="Processes of Ray Train; 0 trains in the driver.")
+    reproducible: bool = Field(
+        False,
+        description="The same bits for any number of workers, which is then no part of the identity: costs speed.",
+    )
+    micro_shards: int | None = Field(
+        None,
+        gt=0,
+        description="Parts of a batch whose gradients are added in a fixed order where `reproducible` is set: a power of "
+        "two, at least as many as workers. 4, if left out.",
+    )
     threads: int = Field(1, gt=0, description="CPU threads per worker: part of the arithmetic, so part of the recipe.")
     seed: int = Field(0, description="Of the first weights and of the order of samples.")
     checkpoint_seconds: float = Field(
@@ -131,13 +147,17 @@ class TrainPhase(Strict):
             raise ValueError("give exactly one of tokens and epochs")
         return self
 
+    def places(self) -> frozenset[str]:
+        """The number of workers, where it does not change the bits."""
+        return frozenset({"num_workers"}) if self.reproducible else frozenset()
+
     @model_validator(mode="after")
     def _options_fit_together(self) -> "TrainPhase":
         for option, objective in (("isolate_documents", "causal_lm"), ("pack_chats", "sft")):
             if getattr(self, option) and self.objective != objective:
                 raise ValueError(f"{option} is for the objective {objective}, not for {self.objective}")
-        if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:
-            raise ValueError(f"micro_batch_size {self.micro_batch_size} is more than batch_size {self.batch_size}")
+        if wrong := wrong_division(self):
+            raise ValueError(wrong)
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} are more than all steps together")
         if self.schedule == "wsd" and self.final_learning_rate == 0:
@@ -254,9 +274,10 @@ class Recipe(Strict):
 def identity_fields(config: BaseModel) -> dict[str, Any]:
     """The fields of a config that decide what comes out, as JSON values; those marked PLACE are left out, at any depth."""
     kept: dict[str, Any] = {}
+    places = config.places() if isinstance(config, Strict) else ()
     for name, field in type(config).model_fields.items():
         extra = field.json_schema_extra
-        if isinstance(extra, dict) and extra.get("identity") is False:
+        if name in places or (isinstance(extra, dict) and extra.get("identity") is False):
             continue
         value = getattr(config, name)
         if isinstance(value, BaseModel):

@@ -8,7 +8,7 @@ from torch import distributed
 
 @dataclass(frozen=True)
 class Group:
-    """This worker's rank and the number of workers, with the two exchanges that training needs."""
+    """This worker's rank and the number of workers, with the exchanges that training needs."""
 
     rank: int
     world_size: int
@@ -25,8 +25,37 @@ class Group:
         if self.world_size > 1:
             distributed.all_reduce(vector)
 
+    def add_as_tree(self, vector: torch.Tensor, leaves: int) -> None:
+        """Sum `vector` over the first `leaves` workers, in place, as a balanced binary tree; all get the same bits.
+
+        Recursive doubling: in each round everyone adds what the partner at twice the distance has. Both add the same
+        two numbers, and addition is commutative, so both have the bits of that node of the tree. `leaves` is a power of
+        two and more than half of the workers; the others receive.
+        """
+        distance = 1
+        while distance < leaves:
+            if self.rank < leaves:
+                vector.add_(self._exchanged(vector, self.rank ^ distance))
+            distance *= 2
+        if self.rank >= leaves:
+            distributed.recv(vector, src=self.rank - leaves)
+        elif self.rank + leaves < self.world_size:
+            distributed.send(vector, dst=self.rank + leaves)
+
     def share(self, *vectors: torch.Tensor) -> None:
         """Give everyone rank 0's values, in place."""
         if self.world_size > 1:
             for vector in vectors:
                 distributed.broadcast(vector, src=0)
+
+    @staticmethod
+    def _exchanged(vector: torch.Tensor, partner: int) -> torch.Tensor:
+        """What `partner` has, for `vector`."""
+        theirs = torch.empty_like(vector)
+        exchange = [
+            distributed.P2POp(distributed.isend, vector, partner),
+            distributed.P2POp(distributed.irecv, theirs, partner),
+        ]
+        for request in distributed.batch_isend_irecv(exchange):
+            request.wait()
+        return theirs

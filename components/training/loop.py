@@ -1,8 +1,8 @@
 """The training loop: the same for every objective, for one process and for many.
 
-Every worker holds the whole model, takes its share of each batch, in micro-batches where the phase says so, and adds
-its gradients to the others' in one all-reduce; then all make the same step. Only rank 0 reads and writes checkpoints and
-progress; what it resumes from reaches the others by broadcast, so when a checkpoint is due is nobody else's business.
+Every worker takes its share of each batch, in micro-batches where the phase says so; their gradients add up, and all
+make the same step. How the model lies in the workers is the business of `components.training.parallel`. Only rank 0 reads
+and writes checkpoints and progress; what it resumes from reaches the others by broadcast.
 """
 
 import math
@@ -14,12 +14,12 @@ from torch import nn
 from components.errors import TrainingError
 from components.training.checkpoint import State, newest_verified, save
 from components.training.config import Job
-from components.training.flat import FlatModel, Sums
 from components.training.group import Group
 from components.training.loader import Loader, total_steps
-from components.training.model import initial_model, put_weights
+from components.training.model import initial_model
 from components.training.objectives import objective
-from components.training.optimizers import make_optimizer
+from components.training.parallel import divided
+from components.training.parallel.base import Sums
 from components.training.peak import peak_memory
 from components.training.progress import Line, ProgressWriter
 from components.training.schedule import learning_rate
@@ -36,8 +36,7 @@ class Loop:
         self.total = total_steps(phase, job.samples)
         self.model: nn.Module = initial_model(job).train()
         self.reference = initial_model(job).eval().requires_grad_(False) if self.objective.needs_reference else None
-        self.flat = FlatModel(self.model, num_metrics=len(self.objective.metrics))
-        self.optimizer = make_optimizer(phase, self.flat, self.model)
+        self.parallel = divided(phase, self.model, self.objective, group)
         self.tokens, self.loss = 0, 0.0
 
     def run(self) -> None:
@@ -62,44 +61,36 @@ class Loop:
         """One optimizer step; returns what there is to show of it. Every worker raises the same TrainingError."""
         sums = self.reduce(step)
         self.loss = sums.loss / max(1, sums.num_targets)
-        norm = float(self.flat.gradients.norm())
+        norm = self.parallel.norm()
         if not (math.isfinite(self.loss) and math.isfinite(norm)):
             raise TrainingError(
                 f"Phase {self.phase.name}: the loss is {self.loss} and the gradient norm {norm} at step {step + 1} of "
                 f"{self.total}; try a learning_rate below {self.phase.learning_rate}."
             )
         if norm > self.phase.clip_norm:
-            self.flat.gradients.mul_(self.phase.clip_norm / norm)
+            self.parallel.scale(self.phase.clip_norm / norm)
         rate = learning_rate(self.phase, step, self.total)
-        for group in self.optimizer.param_groups:
+        for group in self.parallel.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
+        self.parallel.optimizer.step()
         self.tokens += sums.num_tokens
         means = {n: s / max(1, sums.num_targets) for n, s in zip(self.objective.metrics, sums.metrics, strict=True)}
         shown = {"loss": self.loss, "learning_rate": rate, "grad_norm": norm, "tokens": self.tokens, **means}
         return {"step": step + 1, "total": self.total, **shown}
 
     def reduce(self, step: int) -> Sums:
-        """Put the mean gradient over all targets of batch `step` into `flat.gradients`; returns the batch's sums."""
-        place = {"rank": self.group.rank, "world_size": self.group.world_size}
-        batches = self.loader.micro_batches(step, size=self.phase.micro_batch_size, **place)
-        self.flat.reduced.zero_()
-        found = self.objective.backward(self.model, batches, self.group, self.reference)
-        if found:
-            metrics = [found.metric_sums[name] for name in self.objective.metrics]
-            num_tokens = sum(batch.num_tokens for batch in batches)
-            self.flat.put_sums(found.loss_sum, found.num_targets, num_tokens, metrics)
-        self.group.add(self.flat.reduced)
-        sums = self.flat.sums()
-        self.flat.gradients.div_(max(1, sums.num_targets))
-        return sums
+        """Put the mean gradient over all targets of batch `step` into the parameters' `grad`; returns the batch's sums."""
+        self.parallel.begin()
+        batches = self.parallel.micro_batches(self.loader, step)
+        losses = self.objective.backward(self.model, batches, self.parallel.data, self.reference)
+        for batch, found in zip(batches, losses, strict=True):
+            self.parallel.take(found, batch.num_tokens)
+        return self.parallel.mean()
 
     def save(self, step: int, seconds: float) -> None:
         """Write the checkpoint after `step` steps."""
         state = State(step=step, loss=self.loss, tokens=self.tokens, seconds=seconds, job=self.job.digest)
-        model = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
-        moments = {"exp_avg": self.flat.exp_avg, "exp_avg_sq": self.flat.exp_avg_sq}
-        save(self.job.checkpoints, state, model=model, optimizer=moments)
+        save(self.job.checkpoints, state, **self.parallel.state())
 
     def resume(self, progress: ProgressWriter | None) -> tuple[int, float]:
         """Bring all workers to rank 0's newest checkpoint, or its first weights: (steps done, seconds spent)."""
@@ -107,10 +98,6 @@ class Loop:
         done = torch.zeros(2, dtype=torch.int64)  # steps and tokens
         found = newest_verified(self.job.checkpoints, progress.write, job=self.job.digest) if progress else None
         if found and progress:
-            put_weights(self.model, found.tensors("model"), str(found.folder))
-            moments = found.tensors("optimizer")
-            self.flat.exp_avg.copy_(moments["exp_avg"])
-            self.flat.exp_avg_sq.copy_(moments["exp_avg_sq"])
             done[0], done[1], seconds, self.loss = (
                 found.state.step,
                 found.state.tokens,
@@ -118,8 +105,7 @@ class Loop:
                 found.state.loss,
             )
             progress.write({"resumed_from": found.state.step})
-        self.group.share(self.flat.values, self.flat.exp_avg, self.flat.exp_avg_sq, done)
+        self.group.share(done)
         step, self.tokens = done.tolist()
-        for state in self.optimizer.state.values():
-            state["step"].fill_(step)
+        self.parallel.restore(found, step)
         return step, seconds

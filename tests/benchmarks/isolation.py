@@ -54,7 +54,7 @@ def main() -> None:
 def _measured(loaders: dict[str, Loader]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Real tokens per second of each loader's batches, and seconds of each optimizer's step, run by run."""
     model = _model()
-    flat = FlatModel(model, num_metrics=0)
+    flat = FlatModel(model, num_sums=0)
     optimizers = {
         name: make_optimizer(TrainPhase(name="p", epochs=1, optimizer=name, learning_rate=1e-4), flat, model)
         for name in ("adamw", "muon")

@@ -54,7 +54,7 @@ def test_muon_is_that_of_torch():
     layer = nn.Linear(64, 24, bias=False)
     theirs = nn.Parameter(layer.weight.detach().clone())
     phase = TrainPhase(name="p", epochs=1, optimizer="muon", learning_rate=0.01)
-    flat = FlatModel(layer, num_metrics=0)
+    flat = FlatModel(layer, num_sums=0)
     ours = make_optimizer(phase, flat, layer)
     torchs = torch.optim.Muon([theirs], lr=0.01, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw")
     for _ in range(4):
@@ -114,8 +114,8 @@ def test_muon_resumes_with_the_same_bits(configure, samples, tmp_path):
         assert second.resume(SilentProgress())[0] == 3
         for step in range(3, 6):
             second.step(step)
-    assert torch.equal(second.flat.values, whole.flat.values)
-    assert torch.equal(second.flat.exp_avg, whole.flat.exp_avg)
+    assert torch.equal(second.parallel.flat.values, whole.parallel.flat.values)
+    assert torch.equal(second.parallel.flat.exp_avg, whole.parallel.flat.exp_avg)
 
 
 class SilentProgress:
