@@ -123,7 +123,17 @@ class TrainPhase(Strict):
         False, description="For sft: several chats in one row of the context, each with attention of its own."
     )
     precision: Literal["fp32"] = Field("fp32", description="Of weights, gradients and optimizer state.")
-    num_workers: int = Field(2, ge=0, le=1024, description="Processes of Ray Train; 0 trains in the driver.")
+    num_workers: int | tuple[int, int] = Field(
+        2,
+        description="Processes of Ray Train; 0 trains in the driver. A range [1, 4] is elastic: as many as the cluster has "
+        "room for, also when nodes come and go.",
+    )
+    parallel: Literal["replicated", "fsdp"] = Field(
+        "replicated", description="Whether each worker has all of the weights and optimizer state, or a shard of them."
+    )
+    tensor_parallel: int = Field(
+        1, gt=0, description="Workers that share each layer, for decoders and with fsdp; num_workers is a multiple of it."
+    )
     reproducible: bool = Field(
         False,
         description="The same bits for any number of workers, which is then no part of the identity: costs speed.",
@@ -146,6 +156,18 @@ class TrainPhase(Strict):
         if (self.tokens is None) == (self.epochs is None):
             raise ValueError("give exactly one of tokens and epochs")
         return self
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """The fewest and the most processes that train at a time."""
+        if isinstance(self.num_workers, tuple):
+            return self.num_workers
+        return max(1, self.num_workers), max(1, self.num_workers)
+
+    @property
+    def most_workers(self) -> int:
+        """The most processes that train at a time."""
+        return self.worker_range[1]
 
     def places(self) -> frozenset[str]:
         """The number of workers, where it does not change the bits."""

@@ -12,6 +12,8 @@ class Group:
 
     rank: int
     world_size: int
+    processes: distributed.ProcessGroup | None = None
+    """Those of torch.distributed; all, if left out."""
 
     @classmethod
     def current(cls) -> "Group":
@@ -23,7 +25,7 @@ class Group:
     def add(self, vector: torch.Tensor) -> None:
         """Sum `vector` over the workers, in place; all get the same bits."""
         if self.world_size > 1:
-            distributed.all_reduce(vector)
+            distributed.all_reduce(vector, group=self.processes)
 
     def add_as_tree(self, vector: torch.Tensor, leaves: int) -> None:
         """Sum `vector` over the first `leaves` workers, in place, as a balanced binary tree; all get the same bits.
@@ -46,7 +48,13 @@ class Group:
         """Give everyone rank 0's values, in place."""
         if self.world_size > 1:
             for vector in vectors:
-                distributed.broadcast(vector, src=0)
+                distributed.broadcast(vector, group=self.processes, group_src=0)
+
+    def agreed(self, flag: bool) -> bool:
+        """What rank 0 says."""
+        said = torch.tensor(flag)
+        self.share(said)
+        return bool(said)
 
     @staticmethod
     def _exchanged(vector: torch.Tensor, partner: int) -> torch.Tensor:

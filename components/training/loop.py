@@ -35,8 +35,9 @@ class Loop:
         self.loader = Loader.of(phase, job.samples)
         self.total = total_steps(phase, job.samples)
         self.model: nn.Module = initial_model(job).train()
-        self.reference = initial_model(job).eval().requires_grad_(False) if self.objective.needs_reference else None
         self.parallel = divided(phase, self.model, self.objective, group)
+        frozen = initial_model(job).eval().requires_grad_(False) if self.objective.needs_reference else None
+        self.reference = self.parallel.frozen(frozen) if frozen else None
         self.tokens, self.loss = 0, 0.0
 
     def run(self) -> None:
@@ -47,13 +48,11 @@ class Loop:
         before = self.tokens
         for step in range(first, self.total):
             line = self.step(step)
-            if progress is None:
-                continue
             now, last = time.monotonic(), step + 1 == self.total
-            if last or progress.due:
+            if progress and (last or progress.due):
                 speed = (self.tokens - before) / (now - start)
                 progress.write({**line, "tokens_per_second": round(speed, 1), "memory_bytes": peak_memory()})
-            if last or now - saved >= self.phase.checkpoint_seconds:
+            if last or self.group.agreed(now - saved >= self.phase.checkpoint_seconds):
                 self.save(step + 1, seconds + now - start)
                 saved = time.monotonic()
 
@@ -88,9 +87,11 @@ class Loop:
         return self.parallel.mean()
 
     def save(self, step: int, seconds: float) -> None:
-        """Write the checkpoint after `step` steps."""
-        state = State(step=step, loss=self.loss, tokens=self.tokens, seconds=seconds, job=self.job.digest)
-        save(self.job.checkpoints, state, **self.parallel.state())
+        """Write the checkpoint after `step` steps. Every worker takes part."""
+        files = self.parallel.state()
+        if self.group.rank == 0:
+            state = State(step=step, loss=self.loss, tokens=self.tokens, seconds=seconds, job=self.job.digest)
+            save(self.job.checkpoints, state, **files)
 
     def resume(self, progress: ProgressWriter | None) -> tuple[int, float]:
         """Bring all workers to rank 0's newest checkpoint, or its first weights: (steps done, seconds spent)."""

@@ -86,7 +86,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "tokens": state.tokens,
         "seconds": round(state.seconds, 3),
         "loop_seconds": round(state.seconds, 3),
-        "memory_bytes": told["memory_bytes"] * max(1, job.config.phase.num_workers),
+        "memory_bytes": told["memory_bytes"] * job.config.phase.most_workers,
         "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
         "final_loss": state.loss,
         "parameters": parameters,

@@ -12,5 +12,12 @@ from components.training.parallel.reproducible import Reproducible
 
 def divided(phase: TrainPhase, model: nn.Module, objective: Objective, group: Group) -> Parallel:
     """`model` divided over the workers of `group` as `phase` says."""
-    made: type[Parallel] = Reproducible if phase.reproducible else Replicated
-    return made(phase, model, objective.metrics, group)
+    return _way(phase)(phase, model, objective.metrics, group)
+
+
+def _way(phase: TrainPhase) -> type[Parallel]:
+    if phase.parallel == "fsdp":
+        from components.training.parallel.sharded import Sharded  # torch takes seconds to load what it needs
+
+        return Sharded
+    return Reproducible if phase.reproducible else Replicated

@@ -43,6 +43,10 @@ class Parallel(ABC):
         place = {"rank": self.data.rank, "world_size": self.data.world_size}
         return loader.micro_batches(step, size=self.phase.micro_batch_size, **place)
 
+    def frozen(self, model: nn.Module) -> nn.Module:
+        """A model beside the trained one, divided in the same way."""
+        return model
+
     @abstractmethod
     def begin(self) -> None:
         """Forget gradients and sums of the step before."""

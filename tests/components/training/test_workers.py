@@ -15,6 +15,7 @@ from components.training.tree import TreeSum, leaves, shards_of
 
 GANG = Path(__file__).parents[2] / "support" / "gang.py"
 STEPS = 10
+SHARDED = {"reproducible": False, "parallel": "fsdp"}
 
 
 @pytest.fixture
@@ -77,6 +78,39 @@ def test_reproducible_bits_do_not_depend_on_the_workers(configure, gang):
     assert one.indices == many.indices == [list(range(6 * step, 6 * step + 6)) for step in range(STEPS)]
 
 
+def test_four_two_and_three_workers_read_and_learn_what_one_does(configure, gang):
+    """Attempts end between checkpoints, so that some steps are done again; the global batch stays the same."""
+    phase = {"batch_size": 12, "tokens": STEPS * 12 * 64, "checkpoint_seconds": 0.05}
+    elastic = configure(**phase, num_workers=(1, 4), micro_batch_size=2)
+    done = gang({"one": (configure(**phase), [(1, STEPS)]), "many": (elastic, [(4, 4), (2, 7), (3, STEPS)])})
+    one, many = done["one"], done["many"]
+    assert one.step == many.step == STEPS
+    assert one.indices == many.indices
+    assert many.losses == pytest.approx(one.losses, abs=1e-4)
+    assert one.losses[-1] < one.losses[0] - 0.5
+
+
+def test_shards_give_the_losses_of_one_process_and_change_hands(configure, gang):
+    """FSDP on 2 and 4 workers, tensor parallelism with and without it; from one to another by a checkpoint."""
+    phase = {"batch_size": 8, "tokens": STEPS * 8 * 64, "checkpoint_seconds": 1e-6}
+    fsdp = configure(**phase, num_workers=(1, 4), parallel="fsdp")
+    tensor = configure(**phase, num_workers=(2, 4), parallel="fsdp", tensor_parallel=2)
+    done = gang(
+        {
+            "one": (configure(**phase), [(1, STEPS)]),
+            "fsdp": (fsdp, [(4, 4), (2, STEPS)]),
+            "tensor": (tensor, [(4, 6), (2, STEPS)]),
+        }
+    )
+    one = done.pop("one")
+    for name, many in done.items():
+        assert many.step == STEPS
+        assert many.losses == pytest.approx(one.losses, abs=1e-5), name
+        assert many.tensors.keys() == one.tensors.keys()
+        for tensor, expected in one.tensors.items():
+            assert torch.allclose(many.tensors[tensor], expected, atol=1e-4), (name, tensor)
+
+
 def test_the_number_of_workers_is_identity_unless_it_changes_nothing(configure):
     two, four = (identity_fields(configure(batch_size=8, num_workers=n)) for n in (2, 4))
     assert two != four
@@ -108,6 +142,16 @@ def test_micro_shards_are_divided_as_subtrees():
         ({"num_workers": 3}, "num_workers 3 is no power of two"),
         ({"micro_batch_size": 2}, "leave micro_batch_size out"),
         ({"reproducible": False, "micro_shards": 4}, "micro_shards is for reproducible = true"),
+        ({"num_workers": -1}, "num_workers -1 is neither a number from 0 to 1024 nor a range"),
+        ({"num_workers": (4, 2)}, r"num_workers \(4, 2\) is neither"),
+        ({"num_workers": (0, 2)}, r"num_workers \(0, 2\) is neither"),
+        ({"num_workers": (1, 8)}, "num_workers 8 is more than micro_shards 4"),
+        ({"parallel": "fsdp"}, 'reproducible is for parallel = "replicated"'),
+        ({"reproducible": False, "tensor_parallel": 2}, 'tensor_parallel is for parallel = "fsdp"'),
+        ({**SHARDED, "num_workers": (2, 3)}, "batch_size 16 is no multiple of the 3 data workers"),
+        ({**SHARDED, "num_workers": (1, 2), "tensor_parallel": 2}, "tensor_parallel 2 does not divide num_workers 1"),
+        ({**SHARDED, "optimizer": "muon"}, "optimizer muon needs whole matrices"),
+        ({**SHARDED, "objective": "contrastive"}, 'contrastive is for parallel = "replicated"'),
     ],
 )
 def test_divisions_that_cannot_be_are_refused(fields, says):
