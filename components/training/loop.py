@@ -75,7 +75,7 @@ class Loop:
         self.tokens += sums.num_tokens
         means = {n: s / max(1, sums.num_targets) for n, s in zip(self.objective.metrics, sums.metrics, strict=True)}
         shown = {"loss": self.loss, "learning_rate": rate, "grad_norm": norm, "tokens": self.tokens, **means}
-        return {"step": step + 1, "total": self.total, **shown}
+        return {"step": step + 1, "total": self.total, "workers": self.group.world_size, **shown}
 
     def reduce(self, step: int) -> Sums:
         """Put the mean gradient over all targets of batch `step` into the parameters' `grad`; returns the batch's sums."""

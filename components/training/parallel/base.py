@@ -29,6 +29,11 @@ class Parallel(ABC):
     """One worker's part of a model, its gradients and its optimizer.
 
     A step is `begin`, then `take` after each micro-batch's backward pass, then `mean`; every worker makes the same calls.
+
+    Context parallelism (the positions of a row over several workers, Liu et al. 2023, "Ring Attention") is not written yet,
+    and would be one more way: a third dimension of the mesh, `micro_batches` that give each worker its positions of the
+    same rows (labels are shifted already, so positions need no neighbours), attention that passes keys and values round
+    the ring, and sums that add up over that dimension too. Loop, objectives and checkpoints would stay as they are.
     """
 
     optimizer: torch.optim.Optimizer
