@@ -56,6 +56,10 @@ class Group:
         self.share(said)
         return bool(said)
 
+    def leave(self) -> None:
+        """Close the connections: whoever waits for this worker gets a RuntimeError."""
+        distributed.destroy_process_group()
+
     @staticmethod
     def _exchanged(vector: torch.Tensor, partner: int) -> torch.Tensor:
         """What `partner` has, for `vector`."""

@@ -6,13 +6,15 @@ and writes checkpoints and progress; what it resumes from reaches the others by 
 """
 
 import math
-import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 
 import torch
 from torch import nn
 
 from components.errors import TrainingError
-from components.training.checkpoint import State, newest_verified, save
+from components.training.arithmetic import seed_draws
+from components.training.batch import Batch
 from components.training.config import Job
 from components.training.group import Group
 from components.training.loader import Loader, total_steps
@@ -20,8 +22,8 @@ from components.training.model import initial_model
 from components.training.objectives import objective
 from components.training.parallel import divided
 from components.training.parallel.base import Sums
-from components.training.peak import peak_memory
-from components.training.progress import Line, ProgressWriter
+from components.training.progress import Line
+from components.training.record import Record
 from components.training.schedule import learning_rate
 
 
@@ -42,19 +44,16 @@ class Loop:
 
     def run(self) -> None:
         """Train from the newest checkpoint to the last step, and leave a checkpoint of it. Raises TrainingError."""
-        progress = ProgressWriter(self.job.progress) if self.group.rank == 0 else None
-        first, seconds = self.resume(progress)
-        start = saved = time.monotonic()
-        before = self.tokens
-        for step in range(first, self.total):
-            line = self.step(step)
-            now, last = time.monotonic(), step + 1 == self.total
-            if progress and (last or progress.due):
-                speed = (self.tokens - before) / (now - start)
-                progress.write({**line, "tokens_per_second": round(speed, 1), "memory_bytes": peak_memory()})
-            if last or self.group.agreed(now - saved >= self.phase.checkpoint_seconds):
-                self.save(step + 1, seconds + now - start)
-                saved = time.monotonic()
+        with Record(self.job) if self.group.rank == 0 else nullcontext() as record:
+            for step in range(self.resume(record), self.total):
+                line = self.step(step)
+                if record:
+                    record.show(line)
+                due = record is not None and record.due(self.phase.checkpoint_seconds)
+                if step + 1 == self.total or self.group.agreed(due):
+                    files = self.parallel.state()
+                    if record:
+                        record.save(step + 1, self.loss, self.tokens, files)
 
     def step(self, step: int) -> Line:
         """One optimizer step; returns what there is to show of it. Every worker raises the same TrainingError."""
@@ -82,31 +81,23 @@ class Loop:
         self.parallel.begin()
         batches = self.parallel.micro_batches(self.loader, step)
         losses = self.objective.backward(self.model, batches, self.parallel.data, self.reference)
-        for batch, found in zip(batches, losses, strict=True):
+        for batch, found in zip(self.seeded(batches), losses, strict=True):
             self.parallel.take(found, batch.num_tokens)
         return self.parallel.mean()
 
-    def save(self, step: int, seconds: float) -> None:
-        """Write the checkpoint after `step` steps. Every worker takes part."""
-        files = self.parallel.state()
-        if self.group.rank == 0:
-            state = State(step=step, loss=self.loss, tokens=self.tokens, seconds=seconds, job=self.job.digest)
-            save(self.job.checkpoints, state, **files)
+    def seeded(self, batches: list[Batch]) -> Iterator[Batch]:
+        """The micro-batches, each of which decides what a model draws at random (dropout) while it goes through it."""
+        for batch in batches:
+            seed_draws(self.phase.seed, int(batch.indices[0]))
+            yield batch
 
-    def resume(self, progress: ProgressWriter | None) -> tuple[int, float]:
-        """Bring all workers to rank 0's newest checkpoint, or its first weights: (steps done, seconds spent)."""
-        seconds = 0.0
+    def resume(self, record: Record | None) -> int:
+        """Bring all workers to rank 0's newest checkpoint, or its first weights; returns the steps done."""
         done = torch.zeros(2, dtype=torch.int64)  # steps and tokens
-        found = newest_verified(self.job.checkpoints, progress.write, job=self.job.digest) if progress else None
-        if found and progress:
-            done[0], done[1], seconds, self.loss = (
-                found.state.step,
-                found.state.tokens,
-                found.state.seconds,
-                found.state.loss,
-            )
-            progress.write({"resumed_from": found.state.step})
+        found = record.newest() if record else None
+        if found:
+            done[0], done[1], self.loss = found.state.step, found.state.tokens, found.state.loss
         self.group.share(done)
         step, self.tokens = done.tolist()
         self.parallel.restore(found, step)
-        return step, seconds
+        return step
