@@ -45,7 +45,7 @@ def _not_sharded(phase: "TrainPhase") -> str | None:
     if phase.reproducible:
         return 'reproducible is for parallel = "replicated"'
     if phase.optimizer != "adamw":
-        return f"optimizer {phase.optimizer} needs whole matrices: it is for parallel = \"replicated\""
+        return f'optimizer {phase.optimizer} needs whole matrices: it is for parallel = "replicated"'
     if phase.objective == "contrastive":
         return 'contrastive is for parallel = "replicated"'
     fewest, most = phase.worker_range

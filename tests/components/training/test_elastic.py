@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from components.errors import TrainingError
 from components.training.config import Job
 from components.training.distributed import run_workers
-from components.errors import TrainingError
 from components.training.train import train
 
 RAYLETS = Path(__file__).parents[2] / "support" / "raylets.py"
@@ -43,5 +43,7 @@ def test_a_phase_goes_on_when_nodes_are_lost_and_added(configure, samples, tmp_p
 
 def test_more_workers_than_the_cluster_has_cpus_are_refused(configure, samples, tmp_path, ray_engine):
     job = Job(configure(batch_size=16, num_workers=8), samples, None, tmp_path)
-    with pytest.raises(TrainingError, match="Phase pretrain wants 8 workers of one CPU each, and the Ray cluster has 4"):
+    with pytest.raises(
+        TrainingError, match="Phase pretrain wants 8 workers of one CPU each, and the Ray cluster has 4"
+    ):
         run_workers(job)

@@ -59,7 +59,9 @@ def test_gradient_of_three_workers_is_that_of_one(configure, samples, chats, tmp
         assert torch.equal(together[0], together[2])
         assert alone.parallel.flat.gradients.norm() > 0.01
         assert (together[0][: alone.parallel.flat.size] - alone.parallel.flat.gradients).abs().max() < 1e-6
-        assert torch.allclose(together[0][alone.parallel.flat.size :], alone.parallel.flat.reduced[alone.parallel.flat.size :])
+        assert torch.allclose(
+            together[0][alone.parallel.flat.size :], alone.parallel.flat.reduced[alone.parallel.flat.size :]
+        )
 
 
 def test_steps_of_four_micro_batches_are_those_of_the_whole_batch(configure, samples, tmp_path):

@@ -11,8 +11,8 @@ from components.training.flat import FlatModel
 from components.training.group import Group
 from components.training.loop import Loop
 from components.training.model import fresh_model
-from components.training.record import Record
 from components.training.optimizers import hidden_matrices, make_optimizer, orthogonalised
+from components.training.record import Record
 
 ALONE = Group(0, 1)
 
