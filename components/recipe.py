@@ -152,7 +152,9 @@ class TrainPhase(Strict):
         "replicated", description="Whether each worker has all of the weights and optimizer state, or a shard of them."
     )
     tensor_parallel: int = Field(
-        1, gt=0, description="Workers that share each layer, for decoders and with fsdp; num_workers is a multiple of it."
+        1,
+        gt=0,
+        description="Workers that share each layer, for decoders and with fsdp; num_workers is a multiple of it.",
     )
     reproducible: bool = Field(
         False,

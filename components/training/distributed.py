@@ -77,15 +77,16 @@ def _fit(job: Job) -> None:
 
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     storage = job.scratch / "ray"
+    workers: dict[str, Any] = {  # the annotations are those of Ray Train's first version
+        "num_workers": job.config.phase.num_workers,
+        "resources_per_worker": {"CPU": 1},
+        "elastic_resize_monitor_interval_s": RESIZE_SECONDS,
+    }
     trainer = TorchTrainer(
         _work,
         train_loop_config=job.as_json(),
         torch_config=TorchConfig(backend="gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=job.config.phase.num_workers,
-            resources_per_worker={"CPU": 1},
-            elastic_resize_monitor_interval_s=RESIZE_SECONDS,
-        ),
+        scaling_config=ScalingConfig(**workers),
         # A name used before would make Ray continue from its own snapshot, also after success.
         run_config=RunConfig(
             name=f"attempt-{uuid.uuid4().hex[:12]}",

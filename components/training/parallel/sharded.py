@@ -7,6 +7,7 @@ their usual names, so it can be gone on from with any other division.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -78,8 +79,8 @@ class Sharded(Parallel):
 
     def state(self) -> dict[str, Tensors]:
         """Gathered one tensor at a time; only rank 0 keeps them."""
-        model: Tensors = {}
-        moments: Tensors = {}
+        model: dict[str, torch.Tensor] = {}
+        moments: dict[str, torch.Tensor] = {}
         for name, part in self.shards.items():
             model[name] = part.whole(part.own)
             for moment in MOMENTS:
@@ -115,7 +116,7 @@ class Shard:
     def __init__(self, parameter: nn.Parameter) -> None:
         assert isinstance(parameter, DTensor)
         self.parameter: DTensor = parameter
-        self.own = nn.Parameter(parameter.detach().to_local())
+        self.own = nn.Parameter(self.parameter.detach().to_local())  # type: ignore[attr-defined]
 
     @property
     def gradient(self) -> torch.Tensor:
@@ -131,8 +132,11 @@ class Shard:
     def whole(self, own: torch.Tensor) -> torch.Tensor:
         """The whole of what every worker has its part `own` of."""
         like = self.parameter
-        placed = {"shape": like.shape, "stride": like.stride()}
-        return DTensor.from_local(own.detach(), like.device_mesh, like.placements, **placed).full_tensor()
+        placed: dict[str, Any] = {"shape": like.shape, "stride": like.stride()}
+        found: torch.Tensor = DTensor.from_local(
+            own.detach(), like.device_mesh, like.placements, **placed
+        ).full_tensor()
+        return found
 
     @torch.no_grad()
     def put(self, whole: torch.Tensor | None, own: torch.Tensor, group: Group) -> None:

@@ -92,9 +92,9 @@ def test_four_two_and_three_workers_read_and_learn_what_one_does(configure, gang
 
 def test_shards_give_the_losses_of_one_process_and_change_hands(configure, gang):
     """FSDP on 2 and 4 workers, tensor parallelism with and without it; from one to another by a checkpoint."""
-    phase = {"batch_size": 8, "tokens": STEPS * 8 * 64, "checkpoint_seconds": 1e-6}
+    phase = {"batch_size": 12, "tokens": STEPS * 12 * 64, "checkpoint_seconds": 1e-6}
     fsdp = configure(**phase, num_workers=(1, 4), parallel="fsdp")
-    tensor = configure(**phase, num_workers=(2, 4), parallel="fsdp", tensor_parallel=2)
+    tensor = configure(**phase, num_workers=4, parallel="fsdp", tensor_parallel=2)
     done = gang(
         {
             "one": (configure(**phase), [(1, STEPS)]),
