@@ -11,6 +11,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import distributed
 
 from components.models import family
 from components.training.arithmetic import exact_arithmetic
-from components.training.config import Job
+from components.training.config import Job, TrainConfig
 from components.training.group import Group
 from components.training.loop import Loop
 
@@ -54,6 +55,13 @@ class Traced(Loop):
         return line
 
 
+def prepare(config: TrainConfig) -> None:
+    """Import what a phase of `config` needs, which costs more than a few steps of it."""
+    family(config.family).on_meta(config.size)
+    if config.phase.parallel == "fsdp":
+        import_module("components.training.parallel.sharded")
+
+
 def work(part: dict[str, Any], rank: int, meeting: str) -> None:
     """One worker's part of a group."""
     distributed.init_process_group(
@@ -86,7 +94,7 @@ def _forked(part: dict[str, Any], rank: int, meeting: str) -> int:
 
 if __name__ == "__main__":
     plan = json.loads(Path(sys.argv[1]).read_text())
-    for name in {part["job"]["config"]["family"] for part in plan}:
-        family(name)
+    for part in plan:
+        prepare(Job.from_json(part["job"]).config)
     for number, part in enumerate(plan):
         run({**part, "number": number})
