@@ -17,6 +17,8 @@ MAX_FAILURES = 3
 
 RESIZE_SECONDS = 60.0
 """How often an elastic phase looks for room for more workers; a lost one is missed at once."""
+STALL_SECONDS = 900
+"""A worker that says nothing for so long (its input stalls, its machine hangs) counts as lost."""
 
 
 def run_workers(job: Job) -> None:
@@ -85,7 +87,7 @@ def _fit(job: Job) -> None:
     trainer = TorchTrainer(
         _work,
         train_loop_config=job.as_json(),
-        torch_config=TorchConfig(backend="gloo"),
+        torch_config=TorchConfig(backend="gloo", timeout_s=STALL_SECONDS),
         scaling_config=ScalingConfig(**workers),
         # A name used before would make Ray continue from its own snapshot, also after success.
         run_config=RunConfig(

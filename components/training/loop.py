@@ -5,18 +5,17 @@ make the same step. How the model lies in the workers is the business of `compon
 and writes checkpoints and progress; what it resumes from reaches the others by broadcast.
 """
 
-import math
-from collections.abc import Iterator
 from contextlib import nullcontext
 
 import torch
 from torch import nn
 
-from components.errors import TrainingError
 from components.training.arithmetic import seed_draws
 from components.training.batch import Batch
+from components.training.checkpoint import Checkpoint
 from components.training.config import Job
 from components.training.group import Group
+from components.training.guards import BadStep, Guard, described, skips_of
 from components.training.loader import Loader, total_steps
 from components.training.model import initial_model
 from components.training.objectives import objective
@@ -40,41 +39,55 @@ class Loop:
         self.parallel = divided(phase, self.model, self.objective, group)
         frozen = initial_model(job).eval().requires_grad_(False) if self.objective.needs_reference else None
         self.reference = self.parallel.frozen(frozen) if frozen else None
+        self.guard = Guard(phase)
         self.tokens, self.loss = 0, 0.0
 
     def run(self) -> None:
         """Train from the newest checkpoint to the last step, and leave a checkpoint of it. Raises TrainingError."""
         with Record(self.job) if self.group.rank == 0 else nullcontext() as record:
-            for step in range(self.resume(record), self.total):
-                line = self.step(step)
+            step = self.resume(record)
+            if step == 0 and self.phase.max_skips:
+                self.save(record, 0)  # a bad step among the first ones goes back to it
+            while step < self.total:
+                try:
+                    line = self.step(step)
+                except BadStep as bad:
+                    step = self.go_back(record, step, str(bad))
+                    continue
+                step += 1
                 if record:
                     record.show(line)
                 due = record is not None and record.due(self.phase.checkpoint_seconds)
-                if step + 1 == self.total or self.group.agreed(due):
-                    files = self.parallel.state()
-                    if record:
-                        record.save(step + 1, self.loss, self.tokens, files)
+                if step == self.total or self.group.agreed(due):
+                    self.save(record, step)
 
     def step(self, step: int) -> Line:
-        """One optimizer step; returns what there is to show of it. Every worker raises the same TrainingError."""
-        sums = self.reduce(step)
-        self.loss = sums.loss / max(1, sums.num_targets)
-        norm = self.parallel.norm()
-        if not (math.isfinite(self.loss) and math.isfinite(norm)):
-            raise TrainingError(
-                f"Phase {self.phase.name}: the loss is {self.loss} and the gradient norm {norm} at step {step + 1} of "
-                f"{self.total}; try a learning_rate below {self.phase.learning_rate}."
-            )
-        if norm > self.phase.clip_norm:
-            self.parallel.scale(self.phase.clip_norm / norm)
-        rate = learning_rate(self.phase, step, self.total)
-        for group in self.parallel.optimizer.param_groups:
-            group["lr"] = rate
-        self.parallel.optimizer.step()
-        self.tokens += sums.num_tokens
-        means = {n: s / max(1, sums.num_targets) for n, s in zip(self.objective.metrics, sums.metrics, strict=True)}
-        shown = {"loss": self.loss, "learning_rate": rate, "grad_norm": norm, "tokens": self.tokens, **means}
-        return {"step": step + 1, "total": self.total, "workers": self.group.world_size, **shown}
+        """One step; returns what there is to show of it. Every worker raises the same BadStep before it learns."""
+        shown: Line = {}
+        if not self.guard.is_skipped(step):
+            sums = self.reduce(step)
+            loss, norm = sums.loss / max(1, sums.num_targets), self.parallel.norm()
+            self.guard.check(loss, norm)
+            self.loss = loss
+            if norm > self.phase.clip_norm:
+                self.parallel.scale(self.phase.clip_norm / norm)
+            rate = learning_rate(self.phase, step, self.total)
+            for group in self.parallel.optimizer.param_groups:
+                group["lr"] = rate
+            self.parallel.optimizer.step()
+            self.tokens += sums.num_tokens
+            means = {n: s / max(1, sums.num_targets) for n, s in zip(self.objective.metrics, sums.metrics, strict=True)}
+            shown = {"learning_rate": rate, "grad_norm": norm, **means}
+        here = {"step": step + 1, "total": self.total, "workers": self.group.world_size}
+        return {**here, "loss": self.loss, "tokens": self.tokens, **shown}
+
+    def go_back(self, record: Record | None, step: int, reason: str) -> int:
+        """Skip the batches up to the bad `step`; returns the step of the checkpoint to go on from. Raises TrainingError."""
+        skip = self.guard.skip(step, reason, self.total)
+        if record is None:
+            return self.restore(None)
+        indices = range(step * self.phase.batch_size, (step + 1) * self.phase.batch_size)
+        return self.restore(record.back_before(described(skip, reason, indices, self.loader.origins(indices))))
 
     def reduce(self, step: int) -> Sums:
         """Put the mean gradient over all targets of batch `step` into the parameters' `grad`; returns the batch's sums."""
@@ -91,13 +104,27 @@ class Loop:
             seed_draws(self.phase.seed, int(batch.indices[0]))
             yield batch
 
+    def save(self, record: Record | None, step: int) -> None:
+        """Begin to write the checkpoint after `step` steps; every worker takes part."""
+        files = self.parallel.state()
+        if record:
+            record.save(step, self.loss, self.tokens, self.guard.losses, files)
+
     def resume(self, record: Record | None) -> int:
         """Bring all workers to rank 0's newest checkpoint, or its first weights; returns the steps done."""
-        done = torch.zeros(2, dtype=torch.int64)  # steps and tokens
         found = record.newest() if record else None
+        self.guard.skips = skips_of(record.skips) if record else []
+        return self.restore(found)
+
+    def restore(self, found: Checkpoint | None) -> int:
+        """Bring all workers to rank 0's checkpoint `found`, or its first weights; returns the steps done."""
+        done = torch.zeros(2, dtype=torch.int64)  # steps and tokens
         if found:
             done[0], done[1], self.loss = found.state.step, found.state.tokens, found.state.loss
-        self.group.share(done)
+            self.guard.put_losses(found.state.losses)
+        memory = self.guard.memory()
+        self.group.share(done, memory)
+        self.guard.remember(memory)
         step, self.tokens = done.tolist()
-        self.parallel.restore(found, step)
+        self.parallel.restore(found, self.guard.updates(step))
         return step

@@ -77,8 +77,8 @@ class Parallel(ABC):
         """Weights and moments by file and name, each whole, on rank 0; every worker takes part."""
 
     @abstractmethod
-    def restore(self, found: Checkpoint | None, step: int) -> None:
-        """Bring everyone to rank 0's checkpoint `found`, after `step` steps; or to its first weights, without one."""
+    def restore(self, found: Checkpoint | None, updates: int) -> None:
+        """Bring everyone to rank 0's checkpoint `found`, after so many updates; or to its first weights, without one."""
 
     def numbers(self, found: Loss, num_tokens: int) -> list[float]:
         """The sums of a micro-batch as numbers, to be added up."""

@@ -55,7 +55,7 @@ class Replicated(Parallel):
         model = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
         return {"model": model, "optimizer": self.flat.moments()}
 
-    def restore(self, found: Checkpoint | None, step: int) -> None:
+    def restore(self, found: Checkpoint | None, updates: int) -> None:
         """Rank 0's vectors go to all."""
         if found is not None:
             put_weights(self.model, found.tensors("model"), str(found.folder))
@@ -64,4 +64,4 @@ class Replicated(Parallel):
                 moment.copy_(saved[name])
         self.group.share(self.flat.values, self.flat.exp_avg, self.flat.exp_avg_sq)
         for state in self.optimizer.state.values():
-            state["step"].fill_(step)
+            state["step"].fill_(updates)

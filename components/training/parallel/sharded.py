@@ -90,17 +90,17 @@ class Sharded(Parallel):
                 moments.clear()
         return {"model": model, "optimizer": moments}
 
-    def restore(self, found: Checkpoint | None, step: int) -> None:
+    def restore(self, found: Checkpoint | None, updates: int) -> None:
         """Rank 0's tensors go to all, one at a time, and each keeps its shard."""
-        if not step:
-            return
+        if not self.group.agreed(found is not None):
+            return  # the first weights are shared already
         model = found.tensors("model") if found else {}
         moments = found.tensors("optimizer") if found else {}
         if found:
             check_weights(self.model, model, str(found.folder))
         for name, part in self.shards.items():
             state = self.optimizer.state[part.own]
-            state["step"].fill_(step)
+            state["step"].fill_(updates)
             part.put(model.get(name), part.own, self.group)
             for moment in MOMENTS:
                 part.put(moments.get(f"{moment}.{name}"), state[moment], self.group)

@@ -111,7 +111,7 @@ def test_muon_resumes_with_the_same_bits(configure, samples, tmp_path):
         for step in range(3):
             first.step(step)
         with Record(first.job) as record:
-            record.save(3, first.loss, first.tokens, first.parallel.state())
+            first.save(record, 3)
         second = Loop(Job(config, samples, None, tmp_path / "cut"), ALONE)
         with Record(second.job) as record:
             assert second.resume(record) == 3
