@@ -5,6 +5,7 @@ make the same step. How the model lies in the workers is the business of `compon
 and writes checkpoints and progress; what it resumes from reaches the others by broadcast.
 """
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 
 import torch

@@ -48,7 +48,7 @@ class Poisoned(Loop):
         except BadStep as bad:
             self.seen.append([step, str(bad)])
             raise
-        assert torch.isfinite(self.flat.values).all()
+        assert torch.isfinite(self.parallel.flat.values).all()
         return line
 
 
