@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from components.errors import SourceError
+from components.packages.names import is_package, package
+
 NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 PLACE: dict[str, Any] = {"identity": False}
 Name = Annotated[str, Field(pattern=NAME)]
@@ -33,12 +36,30 @@ class Source(Strict):
     """Raw material: a file or folder with its licence and origin."""
 
     name: Name = Field(description="By which phases and tasks refer to it.")
-    path: str = Field(min_length=1, description="A file or folder, or shipped:NAME.")
+    path: str = Field(
+        min_length=1,
+        description="A file or folder; shipped:NAME; or in a package: pypi:NAME==VERSION, sdist:NAME==VERSION, "
+        "npm:NAME@VERSION or debian:NAME, with !/PATH for one file or folder inside.",
+    )
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="What the file of a package must have; another one is refused."
+    )
     licence: str = Field(min_length=1, description="SPDX identifier or 'public domain'.")
     origin: str = Field(min_length=1, description="Where it came from: URL or package and version.")
     role: Literal["documents", "instructions", "preferences", "evaluation"] = Field(
         "documents", description="What it is read as."
     )
+
+    @model_validator(mode="after")
+    def _names_a_package(self) -> "Source":
+        if is_package(self.path):
+            try:
+                package(self.path)
+            except SourceError as error:
+                raise ValueError(str(error).rstrip(".")) from None
+        elif self.sha256:
+            raise ValueError("sha256 is for packages; a file or folder has its digest on record anyway")
+        return self
 
 
 class CurateConfig(Strict):
@@ -116,6 +137,10 @@ class TrainPhase(Strict):
     seed: int = Field(0, description="Of the first weights and of the order of samples.")
     checkpoint_seconds: float = Field(
         10, gt=0, json_schema_extra=PLACE, description="Seconds from one checkpoint to the next."
+    )
+    keep_last: int = Field(2, gt=0, json_schema_extra=PLACE, description="Newest checkpoints that are kept.")
+    keep_best: int = Field(
+        0, ge=0, json_schema_extra=PLACE, description="Checkpoints of least loss that are kept beside the newest."
     )
     budget_seconds: Budget = 180
 
