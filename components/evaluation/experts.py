@@ -22,7 +22,7 @@ def expert_shares(model: Any, documents: Sequence[NDArray[np.int64]], *, context
         return None
     import torch
 
-    counts: Floats | int = 0
+    counts: Floats = np.zeros((model.config.num_hidden_layers, experts))
     seen = 0
     for number, ids in enumerate(documents):
         for window in windows(number, len(ids), context):
@@ -31,9 +31,8 @@ def expert_shares(model: Any, documents: Sequence[NDArray[np.int64]], *, context
                 logits = model(input_ids=read, use_cache=False, output_router_logits=True).router_logits
             new = [layer[window.first - window.begin :] for layer in logits]
             chosen = [layer.topk(model.config.num_experts_per_tok, dim=-1).indices.flatten() for layer in new]
-            counts = counts + np.stack([np.bincount(layer.numpy(), minlength=experts) for layer in chosen])
+            counts += np.stack([np.bincount(layer.numpy(), minlength=experts) for layer in chosen])
         seen += len(ids)
         if seen >= TOKENS:
             break
-    counts = np.asarray(counts, dtype=np.float64)
     return counts / counts.sum(1, keepdims=True) * experts

@@ -1,6 +1,7 @@
 """The model that a phase starts from: fresh, or with the weights of an earlier export."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -45,9 +46,10 @@ def exported_weights(folder: Path, architecture: type[nn.Module]) -> dict[str, t
     if not list(folder.glob("*.safetensors")):
         raise TrainingError(f"{folder} has no .safetensors file to start from.")
     logging.disable_progress_bar()
-    model, found = architecture.from_pretrained(
+    loaded: Any = architecture.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
     )
+    model, found = loaded
     if odd := sorted({*found["missing_keys"], *found["unexpected_keys"]}):
         raise TrainingError(f"The weights in {folder} are of another architecture: {', '.join(odd[:3])} differ.")
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
