@@ -94,6 +94,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "flops": 6 * active_parameters(model) * state.tokens,
         "resumed_from": told["resumed_from"],
         "warnings": told["warnings"],
+        "skips": state.skips,
     }
 
 
