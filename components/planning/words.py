@@ -30,6 +30,7 @@ def markdown(plan: Plan) -> str:
         f"Here: {plan.energy_kwh:,.3g} kWh; {cost}.",
         "\n".join(_here(plan)),
         *(f"{phase.name} does not fit here: {phase.change}." for phase in plan.phases if phase.change),
+        *("\n".join(_by_rule(phase)) for phase in plan.phases if phase.hyperparameters),
         "\n".join(_elsewhere(plan)),
         *("\n".join(_compared(phase, plan.money.currency)) for phase in plan.phases if phase.instead),
         "Assumed:\n" + "\n".join(f"- {line}" for line in plan.assumptions),
@@ -55,6 +56,16 @@ def _here(plan: Plan) -> list[str]:
     ]
     titles = ("phase", "batch", "rate", "tokens", "steps", "FLOPs", *KINDS, "all workers (GiB)", "time")
     return table(titles, rows)
+
+
+def _by_rule(phase: PhasePlan) -> list[str]:
+    """The hyperparameters of a phase beside what published rules give for its size and tokens."""
+    rows = [(h.name, _value(h.value), _value(h.rule), h.source) for h in phase.hyperparameters]
+    return table((phase.name, "recipe", "by rule", "the rule"), rows)
+
+
+def _value(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _elsewhere(plan: Plan) -> list[str]:
