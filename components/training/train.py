@@ -93,6 +93,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "flops": 6 * parameters * state.tokens,
         "resumed_from": told["resumed_from"],
         "warnings": told["warnings"],
+        "skips": state.skips,
     }
 
 
