@@ -65,8 +65,9 @@ def advised(dials: Dials, *, batch_size: int | None = None, learning_rate: float
 def advice(phase: Mapping[str, Any], name: Any, size: Any, vocab_size: Any, context: Any) -> dict[str, Advice]:
     """What the rules say about `phase`, whose model is `size` of the family `name`; empty where they do not hold."""
     tokens = phase.get("tokens")
-    whole = all(isinstance(number, int) and number > 0 for number in (tokens, vocab_size, context))
-    if not whole or phase.get("objective", "causal_lm") != "causal_lm" or phase.get("init", "random") != "random":
+    if not all(isinstance(number, int) and number > 0 for number in (tokens, vocab_size, context)):
+        return {}
+    if phase.get("objective", "causal_lm") != "causal_lm" or phase.get("init", "random") != "random":
         return {}
     try:
         fields = family(name).fields(size)
@@ -107,7 +108,7 @@ def _filled(phase: Any, name: Any, size: Any, vocab_size: Any, context: Any) -> 
     return {**{key: advised.value for key, advised in found.items()}, **phase}
 
 
-def _dials(fields: Mapping[str, Any], vocab_size: int, tokens: int, context: int) -> Dials | None:
+def _dials(fields: Mapping[str, Any], vocab_size: int, tokens: Any, context: int) -> Dials | None:
     """From the configuration of a decoder with gated MLPs; None where it is no such thing."""
     try:
         hidden, layers, heads = (fields[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads"))

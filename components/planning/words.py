@@ -1,5 +1,7 @@
 """A plan in words: a line for a log, a page of Markdown for a person."""
 
+from collections.abc import Sequence
+
 from components.planning.memory import Memory
 from components.planning.phases import PhasePlan
 from components.planning.placing import Placement
@@ -96,7 +98,7 @@ def _kinds(held: Memory) -> tuple[str, ...]:
     return tuple(f"{getattr(held, kind) / 2**30:.2f}" for kind in KINDS)
 
 
-def table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     """A Markdown table whose columns are aligned, so that it reads well in a terminal too."""
     widths = [max(len(cell) for cell in column) for column in zip(titles, *rows, strict=True)]
     lines = [titles, tuple("-" * width for width in widths), *rows]
