@@ -27,6 +27,9 @@ DATA_ROLES = {"sft": "instructions", "dpo": "preferences"}
 """What the source of a phase must be read as, for objectives that do not learn from the corpus."""
 
 
+BY_RULE = "[By rule](#hyperparameters-from-few-dials) in pretraining."
+
+
 class Strict(BaseModel):
     """Frozen, and no unknown keys."""
 
@@ -114,17 +117,17 @@ class TrainPhase(Strict):
     )
     tokens: int | None = Field(None, gt=0, description="Token budget; or give `epochs`.")
     epochs: float | None = Field(None, gt=0, description="Passages over the data; or give `tokens`.")
-    batch_size: int = Field(16, gt=0, description="Samples per optimizer step, over all workers.")
+    batch_size: int = Field(16, gt=0, description=f"Samples per optimizer step, over all workers. {BY_RULE}")
     micro_batch_size: int | None = Field(
         None,
         gt=0,
         description="Samples that a worker takes through the model at once, so as to need less memory; the gradients of "
         "its share add up. Its whole share, if left out.",
     )
-    learning_rate: float = Field(3e-3, gt=0, description="At its peak.")
+    learning_rate: float = Field(3e-3, gt=0, description=f"At its peak. {BY_RULE}")
     warmup: Fraction = Field(0.05, description="Fraction of the steps with a rising learning rate.")
     schedule: Literal["cosine", "wsd", "constant"] = Field(
-        "cosine", description="Of the learning rate after the warm-up; wsd is stable, then decays."
+        "cosine", description=f"Of the learning rate after the warm-up; wsd is stable, then decays. {BY_RULE}"
     )
     decay: Fraction = Field(0.1, description="Fraction of the steps with a falling learning rate, for wsd.")
     final_learning_rate: Fraction = Field(
@@ -133,7 +136,7 @@ class TrainPhase(Strict):
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw", description="Muon is for the matrices of hidden layers; AdamW has the rest."
     )
-    weight_decay: float = Field(0.1, ge=0, description="Decoupled, on matrices only.")
+    weight_decay: float = Field(0.1, ge=0, description=f"Decoupled, on matrices only. {BY_RULE}")
     clip_norm: float = Field(1.0, gt=0, description="Longest gradient; a longer one is scaled down to it.")
     beta: float = Field(0.1, gt=0, description="How closely dpo keeps to the model it started from.")
     isolate_documents: bool = Field(
@@ -294,6 +297,13 @@ class Recipe(Strict):
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig
     rollout: Rollout = Rollout()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_is_left_out(cls, content: Any) -> Any:
+        from components.hyperparameters import filled
+
+        return filled(content) if isinstance(content, dict) else content
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> "Recipe":
