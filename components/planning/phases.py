@@ -2,6 +2,7 @@
 
 import math
 
+from components.hyperparameters import advice
 from components.planning.accelerators import Accelerators
 from components.planning.architecture import Architecture
 from components.planning.budget import Data, length
@@ -36,12 +37,23 @@ class StepCost(Strict):
     """Of one worker, at its busiest."""
 
 
+class Hyperparameter(Strict):
+    """One that published rules know, as the recipe has it and as the rule would have it."""
+
+    name: str
+    value: float | str
+    rule: float | str
+    source: str
+
+
 class PhasePlan(Strict):
     """What one phase takes on this machine, and where else it would fit."""
 
     name: str
     batch_size: int
     learning_rate: float
+    hyperparameters: tuple[Hyperparameter, ...]
+    """Those that a rule holds for; none where the phase is not pretraining with a token budget."""
     trained_parameters: int
     tokens: int
     steps: int
@@ -92,7 +104,7 @@ def phase_plan(
 ) -> PhasePlan:
     """The plan of one phase, whose model has these `shapes`."""
     steps, tokens = length(phase, recipe, data)
-    work, workers = work_of(phase, recipe, shapes, tokens), max(1, phase.num_workers)
+    work, workers = work_of(phase, recipe, shapes, tokens), phase.most_workers
     held = memory_here(phase, work, cost)
     loop = _measured_loop(phase, steps, cost) if cost else work.flops / _assumed_rate(phase, machine)
     based = phase.init != "random"
@@ -101,6 +113,7 @@ def phase_plan(
         name=phase.name,
         batch_size=phase.batch_size,
         learning_rate=phase.learning_rate,
+        hyperparameters=hyperparameters(phase, recipe),
         trained_parameters=work.trained,
         tokens=tokens,
         steps=steps,
@@ -117,9 +130,18 @@ def phase_plan(
     )
 
 
+def hyperparameters(phase: TrainPhase, recipe: Recipe) -> tuple[Hyperparameter, ...]:
+    """What published rules say of the phase, beside what the recipe does."""
+    found = advice(phase.model_dump(), recipe.family, recipe.size, recipe.prepare.vocab_size, recipe.prepare.context)
+    return tuple(
+        Hyperparameter(name=name, value=getattr(phase, name), rule=rule.value, source=rule.source)
+        for name, rule in found.items()
+    )
+
+
 def memory_here(phase: TrainPhase, work: Work, cost: StepCost | None = None) -> Memory:
     """Memory of one worker: the state by its size, the rest as it was measured, or by formula."""
-    share = math.ceil(phase.batch_size / max(1, phase.num_workers))
+    share = math.ceil(phase.batch_size * phase.tensor_parallel / phase.most_workers)
     samples = min(share, getattr(phase, "micro_batch_size", None) or share)
     held = memory(
         work.shapes,
@@ -128,6 +150,7 @@ def memory_here(phase: TrainPhase, work: Work, cost: StepCost | None = None) -> 
         precision=work.precision,
         adapter_rank=work.adapter_rank,
         checkpointing=work.checkpointing,
+        devices=phase.most_workers if phase.parallel == "fsdp" else 1,
     )
     if cost is None:
         return held
@@ -143,7 +166,7 @@ def step_seconds(phase: TrainPhase, recipe: Recipe, shapes: Architecture, machin
 
 def cores(phase: TrainPhase, machine: Machine) -> int:
     """Cores that a phase keeps busy."""
-    return min(machine.cores, max(1, phase.num_workers) * phase.threads)
+    return min(machine.cores, phase.most_workers * phase.threads)
 
 
 def _assumed_rate(phase: TrainPhase, machine: Machine) -> float:

@@ -9,38 +9,67 @@ from contextlib import contextmanager
 from typing import Any
 
 from components.errors import ServiceError, TrainingError
+from components.recipe import TrainPhase
 from components.training.config import Job
 
 MAX_FAILURES = 3
 """Lost workers are replaced so many times; each attempt resumes from our newest checkpoint, never from Ray's."""
 
+RESIZE_SECONDS = 60.0
+"""How often an elastic phase looks for room for more workers; a lost one is missed at once."""
+STALL_SECONDS = 900
+"""A worker that says nothing for so long (its input stalls, its machine hangs) counts as lost."""
+
 
 def run_workers(job: Job) -> None:
     """Train to the last checkpoint with the workers that the phase asks for. Raises TrainingError."""
-    if job.config.phase.num_workers == 0:
+    phase = job.config.phase
+    if phase.num_workers == 0:
         _work(job.as_json())
         return
-    with _connected(job.config.phase.num_workers):
+    with _connected(phase.most_workers):
+        _check_room(phase)
         _fit(job)
 
 
 def _work(job: dict[str, Any]) -> None:
-    """What each worker does. An error that another attempt would only meet again is left in the progress file."""
+    """What each worker does.
+
+    An error that another attempt would only meet again is left in the progress file, and all workers end: the one that
+    met it leaves the group, at which the others' exchanges fail.
+    """
     from components.training.arithmetic import exact_arithmetic
     from components.training.group import Group
     from components.training.loop import Loop
-    from components.training.progress import ProgressWriter
+    from components.training.progress import ProgressWriter, error_since
 
     this = Job.from_json(job)
     group = Group.current()
+    begun = this.progress.stat().st_size if this.progress.exists() else 0
     try:
         with exact_arithmetic(this.config.phase.threads):
             Loop(this, group).run()
     except TrainingError as error:
         if group.world_size == 1:
             raise
-        if group.rank == 0:
-            ProgressWriter(this.progress).write({"error": str(error)})
+        ProgressWriter(this.progress).write({"error": str(error)})
+        group.leave()
+    except RuntimeError:
+        if not error_since(this.progress, begun):
+            raise
+
+
+def _check_room(phase: TrainPhase) -> None:
+    """Refuse what Ray would wait for without end. Raises TrainingError."""
+    import ray
+
+    fewest, _ = phase.worker_range
+    cores = int(ray.cluster_resources().get("CPU", 0))
+    if fewest > cores:
+        raise TrainingError(
+            f"Phase {phase.name} wants {fewest} workers of one CPU each, and the Ray cluster has {cores}: lower "
+            "num_workers, or add nodes."
+        )
 
 
 def _fit(job: Job) -> None:
@@ -50,11 +79,16 @@ def _fit(job: Job) -> None:
 
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     storage = job.scratch / "ray"
+    workers: dict[str, Any] = {  # the annotations are those of Ray Train's first version
+        "num_workers": job.config.phase.num_workers,
+        "resources_per_worker": {"CPU": 1},
+        "elastic_resize_monitor_interval_s": RESIZE_SECONDS,
+    }
     trainer = TorchTrainer(
         _work,
         train_loop_config=job.as_json(),
-        torch_config=TorchConfig(backend="gloo"),
-        scaling_config=ScalingConfig(num_workers=job.config.phase.num_workers, resources_per_worker={"CPU": 1}),
+        torch_config=TorchConfig(backend="gloo", timeout_s=STALL_SECONDS),
+        scaling_config=ScalingConfig(**workers),
         # A name used before would make Ray continue from its own snapshot, also after success.
         run_config=RunConfig(
             name=f"attempt-{uuid.uuid4().hex[:12]}",

@@ -68,6 +68,9 @@ def finished(job: Job, report: Report) -> bool:
 
 def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     """Export the last checkpoint; returns the facts of the phase."""
+    from safetensors import SafetensorError
+
+    from components.models.base import active_parameters
     from components.training.arithmetic import exact_arithmetic
     from components.training.checkpoint import newest_verified
     from components.training.export import export
@@ -78,21 +81,25 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         raise TrainingError(f"Phase {job.config.phase.name} ended without a usable checkpoint in {job.checkpoints}.")
     model = fresh_model(job.config, job.samples)
     put_weights(model, found.tensors("model"), str(found.folder))
-    with exact_arithmetic(job.config.phase.threads):
-        export(model, job.samples, out)
+    try:
+        with exact_arithmetic(job.config.phase.threads):
+            export(model, job.samples, out)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"Phase {job.config.phase.name}: the export cannot be written to {out}: {error}") from error
     parameters, state = sum(p.numel() for p in model.parameters()), found.state
     return {
         "steps": state.step,
         "tokens": state.tokens,
         "seconds": round(state.seconds, 3),
         "loop_seconds": round(state.seconds, 3),
-        "memory_bytes": told["memory_bytes"] * max(1, job.config.phase.num_workers),
+        "memory_bytes": told["memory_bytes"] * job.config.phase.most_workers,
         "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
         "final_loss": state.loss,
         "parameters": parameters,
-        "flops": 6 * parameters * state.tokens,
+        "flops": 6 * active_parameters(model) * state.tokens,
         "resumed_from": told["resumed_from"],
         "warnings": told["warnings"],
+        "skips": state.skips,
     }
 
 
