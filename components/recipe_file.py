@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from components.errors import RecipeError
+from components.packages.names import is_package
 from components.recipe import (
     CurateConfig,
     EvaluateConfig,
@@ -126,7 +127,7 @@ def _enter(place: Any, part: str, key: str) -> Any:
 
 
 def _absolute(path: str, folder: Path) -> str:
-    if path.startswith("shipped:"):
+    if path.startswith("shipped:") or is_package(path):
         return path
     try:
         return str((folder / Path(path).expanduser()).resolve())

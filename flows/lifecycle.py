@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,12 @@ def ended(run: Passage) -> str:
     return f"{model['name']}/{model['version']} is the champion ({', '.join(executed + acted)})"
 
 
-def foresee(recipe: Recipe, here: Settings, ledger: Ledger, store: Store) -> list[dict[str, str]]:
+def foresee(
+    recipe: Recipe, here: Settings, ledger: Ledger, store: Store, say: Callable[[str], None]
+) -> list[dict[str, str]]:
     """Which steps a run of `recipe` would execute, and what forces each: the same flows, in which steps are only looked at."""
     seen: list[dict[str, str]] = []
-    run = Passage("dry-run", recipe, resolve(recipe, ledger, here), 0, "none", here, ledger, store, dry=seen)
+    run = Passage("dry-run", recipe, resolve(recipe, ledger, here, say), 0, "none", here, ledger, store, dry=seen)
     corpus = curation(run)
     judge(run, corpus, training(run, preparation(run, corpus)))
     return seen

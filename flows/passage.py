@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from prefect.exceptions import Pause
+from prefect.logging import get_run_logger
 
 from components.digests import digest
 from components.errors import LeaseLost, ServiceError, SourceError
 from components.ledger import Ledger, promotion, runs, work
 from components.ledger.tables import SourceRow
+from components.packages.fetch import fetch
+from components.packages.names import is_package
 from components.recipe import Recipe, Source
 from components.settings import Settings, settings
 from components.sources import source_digest, source_files
@@ -82,7 +85,7 @@ def passage(recipe: Recipe, flow: str, flow_run: str, flow_run_name: str, door: 
     row = _own_run(ledger, recipe, flow, flow_run, flow_run_name, door, here)
     commit, dirty = git_state(Path(__file__).parent)
     try:
-        resolved = row.resolved or resolve(recipe, ledger, here)
+        resolved = row.resolved or resolve(recipe, ledger, here, get_run_logger().info)
     except Exception as error:
         runs.leave(ledger, row.id, None, "failed", error=described(error))
         raise
@@ -111,17 +114,19 @@ def passage(recipe: Recipe, flow: str, flow_run: str, flow_run_name: str, door: 
             runs.leave(ledger, run.id, run.attempt, "completed", run.outcome)
 
 
-def resolve(recipe: Recipe, ledger: Ledger, here: Settings) -> dict[str, Any]:
-    """Every name in a recipe as a digest: sources by content, the champion by what it is now."""
-    sources = {source.name: _found(source, here) for source in recipe.sources}
+def resolve(recipe: Recipe, ledger: Ledger, here: Settings, say: Callable[[str], None]) -> dict[str, Any]:
+    """Every name in a recipe as a digest: sources by content, the champion by what it is now. `say` hears of downloads."""
+    sources = {source.name: _found(source, here, say) for source in recipe.sources}
     for source in sources.values():
         work.add_source(ledger, SourceRow(**source))
     champion = promotion.champion(ledger, recipe.name)
     return {"sources": sources, "champion": champion.digest if champion else None}
 
 
-def source_path(source: Source) -> Path:
-    """Where a source lies; raises SourceError where nothing does."""
+def source_path(source: Source, home: Path, say: Callable[[str], None]) -> Path:
+    """Where a source lies, packages after they were fetched into `home`; raises SourceError where nothing does."""
+    if is_package(source.path):
+        return fetch(source.path, home / "cache", sha256=source.sha256, say=say)
     kind, _, name = source.path.partition(":")
     path = shipped_data(name) if kind == "shipped" else Path(source.path)
     if not path.exists():
@@ -145,8 +150,8 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
     return (commit.stdout.strip(), bool(changed.stdout.strip())) if commit.returncode == 0 else (None, None)
 
 
-def _found(source: Source, here: Settings) -> dict[str, Any]:
-    path = source_path(source)
+def _found(source: Source, here: Settings, say: Callable[[str], None]) -> dict[str, Any]:
+    path = source_path(source, here.home, say)
     files = source_files(path)
     return {
         "name": source.name,

@@ -52,7 +52,7 @@ def _readable(source: Source) -> None:
     from components.sources import source_files
     from flows.passage import source_path
 
-    path = source_path(source)
+    path = source_path(source, settings().home, housekeeping.say)
     source_files(path)
     files = SourceFiles(source.name, path, source.licence, source.origin, digest="")
     if source.role == "instructions":
@@ -72,8 +72,9 @@ def plan(asked: argparse.Namespace) -> int:
     from flows.passage import source_path
 
     recipe = recipe_at(asked)
-    data = source_data(recipe, {source.name: source_path(source) for source in recipe.sources})
-    made = estimate(recipe, settings(), data, housekeeping.say)
+    here = settings()
+    paths = {source.name: source_path(source, here.home, housekeeping.say) for source in recipe.sources}
+    made = estimate(recipe, here, source_data(recipe, paths), housekeeping.say)
     print(json.dumps(made.model_dump(mode="json")) if asked.json else markdown(made))
     return 0
 
@@ -121,7 +122,7 @@ def cancel(asked: argparse.Namespace) -> int:
 def _dry_run(recipe: Recipe, here: Settings, as_json: bool) -> int:
     from flows.lifecycle import foresee
 
-    steps = foresee(recipe, here, Ledger(here.ledger_url), Store(here.store))
+    steps = foresee(recipe, here, Ledger(here.ledger_url), Store(here.store), housekeeping.say)
     if as_json:
         print(json.dumps({"steps": steps}))
     else:

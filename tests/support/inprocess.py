@@ -40,7 +40,7 @@ def run(home: Path) -> list[str]:
         return stored
 
     def source(given):
-        path = source_path(given)
+        path = source_path(given, home, print)
         place = {"name": given.name, "licence": given.licence, "origin": given.origin, "path": str(path)}
         return Input(f"source:{given.name}", "source", source_digest(path), place)
 
