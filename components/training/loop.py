@@ -13,6 +13,7 @@ from torch import nn
 from components.training.arithmetic import seed_step
 from components.training.checkpoint import Checkpoint, Tensors
 from components.training.config import Job
+from components.training.figures import Figures
 from components.training.flat import FlatModel, Sums
 from components.training.group import Group
 from components.training.guards import BadStep, Guard, described, skips_of
@@ -43,7 +44,7 @@ class Loop:
 
     def run(self) -> None:
         """Train from the newest checkpoint to the last step, and leave a checkpoint of it. Raises TrainingError."""
-        with Record(self.job) if self.group.rank == 0 else nullcontext() as record:
+        with self.record() if self.group.rank == 0 else nullcontext() as record:
             step = self.resume(record)
             if record and step == 0 and self.phase.max_skips:
                 self.save(record, 0)  # a bad step among the first ones goes back to it
@@ -58,6 +59,11 @@ class Loop:
                     record.show(line)
                     if step == self.total or record.due(self.phase.checkpoint_seconds):
                         self.save(record, step)
+
+    def record(self) -> Record:
+        """What rank 0 does beside training."""
+        figures = Figures(self.phase, self.job.samples, self.model, self.loader, self.group.world_size)
+        return Record(self.job, figures)
 
     def step(self, step: int) -> Line:
         """One step; returns what there is to show of it. Every worker raises the same BadStep before it learns."""
