@@ -95,6 +95,9 @@ class PrepareConfig(Strict):
 
     vocab_size: int = Field(2048, ge=300, le=1_000_000, description="Tokens of the tokenizer, at most.")
     context: int = Field(256, ge=8, le=1_048_576, description="Tokens in a sample.")
+    processor: str = Field(
+        "byte_bpe", description="Kind of the tokenizer that is trained; left out, it is the one that the family reads."
+    )
     budget_seconds: Budget = 15
 
 
@@ -303,7 +306,7 @@ class Recipe(Strict):
     def _what_is_left_out(cls, content: Any) -> Any:
         from components.hyperparameters import filled
 
-        return filled(content) if isinstance(content, dict) else content
+        return _read_by_its_family(filled(content)) if isinstance(content, dict) else content
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> "Recipe":
@@ -338,6 +341,16 @@ class Recipe(Strict):
     def with_role(self, *roles: str) -> tuple[Source, ...]:
         """The sources that have one of `roles`, in the recipe's order."""
         return tuple(source for source in self.sources if source.role in roles)
+
+
+def _read_by_its_family(content: dict[str, Any]) -> dict[str, Any]:
+    """`content` with the processor that its family reads, where it names none."""
+    from components.models import families, family
+
+    name, prepare = content.get("family", Recipe.model_fields["family"].default), content.get("prepare", {})
+    if name not in families() or not isinstance(prepare, dict) or "processor" in prepare:
+        return content
+    return {**content, "prepare": {**prepare, "processor": family(name).processor}}
 
 
 def identity_fields(config: BaseModel) -> dict[str, Any]:

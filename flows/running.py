@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from components.errors import HeadwaterError, UnknownName, UnknownRef
+from components.errors import HeadwaterError, RecipeError, UnknownName, UnknownRef
 from components.ledger import Ledger, runs
 from components.ledger.tables import RunRow
 from components.recipe import Recipe, Source
@@ -30,14 +30,20 @@ def checked(recipe: Recipe) -> Recipe:
     from components.curation.filters import filters
     from components.curation.privacy import known
     from components.models import family
+    from components.preparation.processors import processor
     from components.training.objectives import objectives
 
     family(recipe.family).fields(recipe.size)
     filters(recipe.curate.filters)
     known(recipe.curate.mask)
+    processor(recipe.prepare.processor)
     for phase in recipe.train:
         if phase.objective not in objectives():
             raise UnknownName("objective", phase.objective, objectives())
+        if phase.objective not in family(recipe.family).objectives:
+            raise UnknownName(f"objective of {recipe.family}", phase.objective, family(recipe.family).objectives)
+    if recipe.evaluate.tasks and "completions" not in family(recipe.family).endpoints:
+        raise RecipeError(f"evaluate.tasks are questions to a model that writes, and {recipe.family} is none.")
     for source in recipe.sources:
         _readable(source)
     return recipe

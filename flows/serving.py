@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from components.ledger import Ledger, promotion
 from components.ledger.tables import CandidateRow, ReleaseRow
+from components.models import family_of
 from components.recipe import Rollout
 from components.services.secrets import secret_file
 from components.services.site import site_of
@@ -51,7 +52,8 @@ def released(
             _bring(here, [*releases(ledger, store), release_of(row, store, champion=False)])
             try:
                 key = site_of(here.home).secret("api_key")
-                smoke_test(endpoint(here), key, f"{row.name}/{row.version}", how.prompt)
+                shape = family_of(store.open(row.digest).path).endpoints[0]
+                smoke_test(endpoint(here), key, f"{row.name}/{row.version}", how.prompt, shape)
             except Exception:
                 _bring(here, releases(ledger, store))
                 raise

@@ -55,7 +55,15 @@ class ModelFamily:
     objectives: tuple[str, ...]
     """What it can be trained for: files of components/training/objectives."""
     endpoints: tuple[str, ...]
-    """The REST shapes that it answers when served."""
+    """The REST shapes that it answers when served; the first decides which engine holds it."""
+    architecture: str
+    """The upstream class, as `architectures` of an exported config.json names it: by it an export tells its family."""
+    processor: str = "byte_bpe"
+    """How text becomes tokens: a file of components/preparation/processors."""
+    evaluation: str = "causal_lm"
+    """How it is measured: a file of components/evaluation/measures."""
+    pipeline: str = "text-generation"
+    """transformers' name for its task, which MLflow writes down."""
 
     def fields(self, size: str, **changed: Any) -> dict[str, Any]:
         """The configuration of `size`, with the `changed` fields that are not None. Raises UnknownName."""

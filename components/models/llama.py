@@ -59,6 +59,7 @@ def construct(fields: dict[str, Any]) -> "nn.Module":
 
 FAMILY = ModelFamily(
     name="llama",
+    architecture="LlamaForCausalLM",
     sizes=SIZES,
     construct=construct,
     objectives=("causal_lm", "sft", "dpo"),

@@ -48,6 +48,7 @@ def construct(fields: dict[str, Any]) -> "nn.Module":
 
 FAMILY = ModelFamily(
     name="mixtral",
+    architecture="MixtralForCausalLM",
     sizes=SIZES,
     construct=construct,
     objectives=("causal_lm", "sft"),

@@ -7,7 +7,8 @@ from typing import Any
 from components.artifacts import Corpus, Facts, Report
 from components.errors import EmptyResult
 from components.preparation.packing import Packing
-from components.preparation.processor import END, PAD, load_tokenizer, save_processor, token_id, train_tokenizer
+from components.preparation.processor import load_tokenizer, token_id
+from components.preparation.processors import processor
 from components.recipe import PrepareConfig
 
 DOCUMENTS_AT_ONCE = 256
@@ -19,19 +20,21 @@ def prepare(config: PrepareConfig, corpus: Corpus, *, out: Path, scratch: Path, 
     A corpus too small for `vocab_size` gives a smaller vocabulary, as samples.json says. Raises EmptyResult where the
     corpus does not fill one sample of `context` tokens.
     """
-    tokenizer = train_tokenizer((row["text"] for row in _documents(corpus, ["text"])), config.vocab_size)
-    save_processor(tokenizer, out / "processor", config.context)
+    kind = processor(config.processor)
+    tokenizer = kind.train((row["text"] for row in _documents(corpus, ["text"])), config.vocab_size)
+    kind.save(tokenizer, out / "processor", config.context)
     tokenizer = load_tokenizer(out / "processor")
     packing = Packing(out, kind="tokens", vocab_size=tokenizer.get_vocab_size())
-    end, num_bytes, total = token_id(tokenizer, END), 0, _num_documents(corpus)
+    end, num_bytes, total = token_id(tokenizer, kind.end), 0, _num_documents(corpus)
     for rows in _batches(corpus, ["id", "source", "licence", "text"]):
         texts = [row.pop("text") for row in rows]
         num_bytes += sum(len(text.encode()) for text in texts)
         for row, encoding in zip(rows, tokenizer.encode_batch_fast(texts), strict=True):
-            packing.add([*encoding.ids, end], **row)
+            ended = encoding.ids[-1:] == [end]  # some tokenizers do it themselves
+            packing.add(encoding.ids if ended else [*encoding.ids, end], **row)
         report({"done": len(packing.offsets) - 1, "total": total, "unit": "documents"})
     samples = packing.close(
-        context=config.context, eos_token_id=end, pad_token_id=token_id(tokenizer, PAD), num_bytes=num_bytes
+        context=config.context, eos_token_id=end, pad_token_id=token_id(tokenizer, kind.pad), num_bytes=num_bytes
     )
     if samples["num_tokens"] <= config.context:
         raise EmptyResult(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.digests import canonical, file_digest, folder_content
+from components.models import family_of
 from components.registry.connection import DIGEST, FILES
 
 FILE_LIST = "headwater.json"
@@ -34,7 +35,7 @@ def logged_model(
     if ready:
         return ready[0]
     model = found[0] if found else client.create_logged_model(
-        experiment, name=name, source_run_id=run_id, tags={DIGEST: digest}, model_type="text-generation"
+        experiment, name=name, source_run_id=run_id, tags={DIGEST: digest}, model_type=family_of(export).pipeline
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
         copy = Path(folder) / "model"
@@ -46,17 +47,19 @@ def logged_model(
 
 def _save(model: Any, name: str, digest: str, export: Path, copy: Path, card: str, example: dict[str, str]) -> None:
     import mlflow.transformers
+    import transformers
     from huggingface_hub import ModelCard
     from mlflow.models import Model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     local = {"local_files_only": True, "trust_remote_code": False}
-    weights = AutoModelForCausalLM.from_pretrained(export, use_safetensors=True, **local)
+    family = family_of(export)
+    weights = getattr(transformers, family.architecture).from_pretrained(export, use_safetensors=True, **local)
     weights.name_or_path = weights.config.name_or_path = name  # MLflow writes it down; a path means nothing elsewhere
     mlflow.transformers.save_model(
         {"model": weights, "tokenizer": AutoTokenizer.from_pretrained(export, **local)},
         str(copy),
-        task="text-generation",
+        task=family.pipeline,
         mlflow_model=Model(artifact_path=model.artifact_location, model_uuid=model.model_id, model_id=model.model_id),
         metadata={DIGEST: digest},
         signature=_signature(),

@@ -10,6 +10,7 @@ from typing import Any
 
 from components.serving.api_errors import ApiError, ReplicaLost
 from components.serving.catalogue import Catalogue, Served
+from components.serving.encoder import Encoder
 from components.serving.engine import Engine, Event
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 class Answering:
     """An engine for many callers: `concurrency` requests take turns at each token, more wait in line."""
 
-    def __init__(self, engine: Engine, concurrency: int = 4) -> None:
+    def __init__(self, engine: Engine | Encoder, concurrency: int = 4) -> None:
         self._engine = engine
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="answer")
 
@@ -38,6 +39,7 @@ class Answering:
 
     def _compute(self, job: dict[str, Any], cancelled: threading.Event, put: Any) -> None:
         try:
+            self._check(job)
             for event in self._engine.answers(job, cancelled.is_set):
                 if cancelled.is_set():
                     return
@@ -49,6 +51,15 @@ class Answering:
             put(ApiError(500, "The model failed on this request.", code="engine_failed").event())
         finally:
             put(None)
+
+    def _check(self, job: dict[str, Any]) -> None:
+        """Refuse what is meant for another version, or for a model of another kind."""
+        if job["digest"] != self._engine.digest:
+            raise ApiError(503, "This replica holds another version of the model.", code="model_mismatch")
+        if job["endpoint"] not in self._engine.endpoints:
+            answered = " and ".join(f"/v1/{name}" for name in self._engine.endpoints)
+            message = f"This model answers {answered}, not /v1/{job['endpoint']}."
+            raise ApiError(400, message, param="model", code="wrong_endpoint")
 
 
 class LocalBackend:

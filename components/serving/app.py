@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
@@ -17,12 +18,13 @@ from components.serving.answers import Answer, ChatAnswer, CompletionAnswer
 from components.serving.api_errors import ApiError, ReplicaLost, from_event
 from components.serving.catalogue import Catalogue, Served, model_row
 from components.serving.engine import Event
-from components.serving.schema import ChatRequest, CompletionRequest, Generation
+from components.serving.schema import ChatRequest, CompletionRequest, EmbeddingsRequest
+from components.serving.vectors import EmbeddingsAnswer
 
 log = logging.getLogger(__name__)
 MAX_BODY = 2**20
 FIRST_EVENT_SECONDS = 60.0
-R = TypeVar("R", bound=Generation)
+R = TypeVar("R", bound=BaseModel)
 
 
 class Backend(Protocol):
@@ -60,32 +62,52 @@ def build_app(backend: Backend, keys: frozenset[bytes]) -> FastAPI:
     @app.post("/v1/completions")
     async def completions(request: Request) -> Response:
         asked = await _read(request, CompletionRequest)
-        return await _answer(backend, request, asked, asked.logprobs is not None, CompletionAnswer)
+        return await _answer(
+            backend, request, asked, partial(_written, asked, CompletionAnswer, asked.logprobs is not None)
+        )
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         asked = await _read(request, ChatRequest)
-        return await _answer(backend, request, asked, bool(asked.logprobs), ChatAnswer)
+        return await _answer(backend, request, asked, partial(_written, asked, ChatAnswer, bool(asked.logprobs)))
+
+    @app.post("/v1/embeddings")
+    async def embeddings(request: Request) -> Response:
+        asked = await _read(request, EmbeddingsRequest)
+        return await _answer(backend, request, asked, partial(_embedded, asked))
 
     return app
 
 
 async def _answer(
-    backend: Backend, request: Request, asked: Any, wants_logprobs: bool, shape: type[Answer]
+    backend: Backend, request: Request, asked: Any, work: Callable[[Served, AsyncGenerator[Event]], Awaitable[Response]]
 ) -> Response:
-    """Answer whole or as a stream. What has not sent a byte is asked once more when its replica is lost."""
-    work = _stream if asked.stream else _whole
+    """Have `work` answer from the events of a replica. What has not sent a byte is asked once more when it is lost."""
     for last in (False, True):
         served = backend.catalogue.resolve(asked.model)  # again: the other version may have taken over
         events = backend.stream(served, asked.job(served.digest))
-        answer = shape(served, include_usage=asked.include_usage)
         try:
-            return await _unless_disconnected(request, work(events, answer, wants_logprobs))
+            return await _unless_disconnected(request, work(served, events))
         except ReplicaLost as lost:
             log.warning("The replica of %s was lost (%s).", served.id, lost)
             if last:
                 break
     raise ApiError(503, f"The model {served.id} does not answer at the moment; try again.", code="replica_lost")
+
+
+def _written(
+    asked: Any, shape: type[Answer], wants_logprobs: bool, served: Served, events: AsyncGenerator[Event]
+) -> Awaitable[Response]:
+    """Text, whole or as a stream."""
+    work = _stream if asked.stream else _whole
+    return work(events, shape(served, include_usage=asked.include_usage), wants_logprobs)
+
+
+async def _embedded(asked: EmbeddingsRequest, served: Served, events: AsyncGenerator[Event]) -> Response:
+    answer = EmbeddingsAnswer(served, in_base64=asked.encoding_format == "base64")
+    async with aclosing(events):
+        answer.take(await _first(events))
+    return JSONResponse(answer.whole())
 
 
 async def _whole(events: AsyncGenerator[Event], answer: Answer, wants_logprobs: bool) -> Response:

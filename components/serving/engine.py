@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from components.serving.api_errors import ApiError
 from components.serving.forward import Forward
 from components.serving.loading import load
 from components.serving.prompts import Prompt, read_prompts
@@ -21,6 +20,8 @@ class Engine:
     Answers are events: the pieces of one answer, joined, are the whole answer, because there is no other way to it.
     """
 
+    endpoints = ("completions", "chat/completions")
+
     def __init__(self, folder: Path, digest: str, threads: int) -> None:
         """Raises StoreError if `folder` is not what `digest` says or holds code."""
         import torch
@@ -31,8 +32,6 @@ class Engine:
 
     def answers(self, job: dict[str, Any], cancelled: Callable[[], bool]) -> Iterator[Event]:
         """The events of `job` (see schema.py); raises ApiError before the first one if it cannot be done."""
-        if job["digest"] not in (None, self.digest):
-            raise ApiError(503, "This replica holds another version of the model.", code="model_mismatch")
         prompts = read_prompts(self.loaded, job)
         yield {"type": "start", "prompt_tokens": sum(len(prompt.ids) for prompt in prompts)}
         completion_tokens = 0

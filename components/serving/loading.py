@@ -13,13 +13,14 @@ CODE_OR_PICKLE = {".py", ".pyc", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickl
 
 @dataclass(frozen=True)
 class Loaded:
-    """A causal language model in eval mode (fp32, CPU) with its tokenizer."""
+    """A model in eval mode (fp32, CPU) with its tokenizer."""
 
     model: Any
     tokenizer: Any
     context: int
     """Most tokens that the model attends to."""
     end_tokens: frozenset[int]
+    """Those that end an answer; none for a model that writes nothing."""
 
 
 def verify(folder: Path, expected: str) -> None:
@@ -36,16 +37,18 @@ def verify(folder: Path, expected: str) -> None:
             raise StoreError(f"{path} has an auto_map, which asks for code of its own: refused.")
 
 
-def load(folder: Path, expected: str) -> Loaded:
-    """The model of `folder`, after its digest has been checked. Raises StoreError."""
+def load(folder: Path, expected: str, loader: str = "AutoModelForCausalLM") -> Loaded:
+    """The model of `folder` by transformers' class `loader`, after its digest has been checked. Raises StoreError."""
     verify(folder, expected)
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    import transformers
 
     local = {"local_files_only": True, "trust_remote_code": False}
-    model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **local).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-    ends = model.generation_config.eos_token_id
+    model = getattr(transformers, loader).from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **local)
+    model.eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
+    settings = getattr(model, "generation_config", None)
+    ends = settings.eos_token_id if settings else None
     ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
     return Loaded(model, tokenizer, model.config.max_position_embeddings, frozenset(ends))
 

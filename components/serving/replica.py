@@ -10,7 +10,8 @@ from ray import serve
 from ray.serve import Application
 
 from components.serving.answering import Answering
-from components.serving.engine import Engine, Event
+from components.serving.engine import Event
+from components.serving.engines import open_engine
 
 
 class ReplicaArgs(BaseModel):
@@ -26,7 +27,7 @@ class Replica:
     """An engine on Ray Serve. A folder that is not what its digest says never becomes a replica."""
 
     def __init__(self, folder: str, digest: str, threads: int) -> None:
-        self._answering = Answering(Engine(Path(folder), digest, threads))
+        self._answering = Answering(open_engine(Path(folder), digest, threads))
 
     async def stream(self, job: dict[str, Any]) -> AsyncGenerator[Event]:
         """The events of one request; a caller that goes away stops the computation."""

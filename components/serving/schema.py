@@ -133,6 +133,7 @@ class CompletionRequest(Generation):
         """What the engine is asked."""
         one = isinstance(self.prompt, str) or isinstance(self.prompt[0], int)
         return self._shared() | {
+            "endpoint": "completions",
             "digest": digest,
             "prompts": [self.prompt] if one else self.prompt,
             "messages": None,
@@ -160,6 +161,7 @@ class ChatRequest(Generation):
     def job(self, digest: str) -> dict[str, Any]:
         """What the engine is asked."""
         return self._shared() | {
+            "endpoint": "chat/completions",
             "digest": digest,
             "prompts": None,
             "messages": [message.plain() for message in self.messages],
@@ -167,6 +169,31 @@ class ChatRequest(Generation):
             "logprobs": (self.top_logprobs or 0) if self.logprobs else None,
             "echo": False,
         }
+
+
+class EmbeddingsRequest(BaseModel):
+    """POST /v1/embeddings."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, protected_namespaces=())
+
+    model: str = Field(min_length=1, max_length=200)
+    input: str | Texts | TokenIds | ListsOfIds = Field(union_mode="left_to_right")
+    encoding_format: Literal["float", "base64"] | None = "float"
+    dimensions: None = None
+
+    @field_validator("input")
+    @classmethod
+    def _some_texts(cls, given: Any) -> Any:
+        if not given or (isinstance(given, list) and "" in given):
+            raise ValueError("an empty text has no embedding")
+        if isinstance(given, list) and not isinstance(given[0], int) and len(given) > MAX_PROMPTS:
+            raise ValueError(f"at most {MAX_PROMPTS} texts in one request, got {len(given)}")
+        return given
+
+    def job(self, digest: str) -> dict[str, Any]:
+        """What the engine is asked."""
+        one = isinstance(self.input, str) or isinstance(self.input[0], int)
+        return {"endpoint": "embeddings", "digest": digest, "texts": [self.input] if one else self.input}
 
 
 def _is_one_of(value: Any, neutral: tuple[Any, ...]) -> bool:

@@ -5,10 +5,10 @@ from typing import Any
 from components.errors import ServiceError
 
 
-def smoke_test(base_url: str, api_key: str, model: str, prompt: str) -> dict[str, Any]:
-    """Ask `model` whole, streamed and scored; what it said. Raises ServiceError if an answer is not as it must be.
+def smoke_test(base_url: str, api_key: str, model: str, prompt: str, endpoint: str = "completions") -> dict[str, Any]:
+    """Ask `model` what its `endpoint` is for; what it answered. Raises ServiceError if that is not as it must be.
 
-    `base_url` ends in /v1. A model without a chat template is asked for completions only.
+    `base_url` ends in /v1.
     """
     import openai
 
@@ -22,9 +22,24 @@ def smoke_test(base_url: str, api_key: str, model: str, prompt: str) -> dict[str
     ) as client:
         try:
             _must(client.models.retrieve(model).id == model, f"{model} is listed under another name")
-            return {"model": model, "said": _ask(client, model, prompt), "scored": _score(client, model, prompt)}
+            return {"model": model, **ASKED[endpoint](client, model, prompt)}
         except openai.OpenAIError as error:
             raise ServiceError(f"The endpoint at {base_url} failed its smoke test: {error}.") from error
+
+
+def _complete(client: Any, model: str, prompt: str) -> dict[str, Any]:
+    """Whole, streamed and scored; a model without a chat template is asked for completions only."""
+    return {"said": _ask(client, model, prompt), "scored": _score(client, model, prompt)}
+
+
+def _embed(client: Any, model: str, prompt: str) -> dict[str, Any]:
+    """A text alone and beside another: the same vector both times, of length 1, and not the other's."""
+    alone = client.embeddings.create(model=model, input=prompt).data[0].embedding
+    first, other = (row.embedding for row in client.embeddings.create(model=model, input=[prompt, "Another."]).data)
+    _must(abs(sum(x * x for x in alone) - 1) < 1e-3, "the vector is not of length 1")
+    _must(max(abs(a - b) for a, b in zip(alone, first, strict=True)) < 1e-4, "the vector depends on other texts")
+    _must(first != other, "two texts have the same vector")
+    return {"width": len(alone)}
 
 
 def _ask(client: Any, model: str, prompt: str) -> str:
@@ -59,3 +74,7 @@ def _score(client: Any, model: str, prompt: str) -> int:
 def _must(holds: bool, otherwise: str) -> None:
     if not holds:
         raise ServiceError(f"The endpoint failed its smoke test: {otherwise}.")
+
+
+ASKED = {"completions": _complete, "embeddings": _embed}
+"""How a model is tried, by the first REST shape of its family."""

@@ -99,6 +99,16 @@ def _make_up_samples(what: Probe, folder: Path) -> None:
     described = {"kind": kind, "dtype": np.dtype(dtype).name, "num_tokens": len(tokens), "num_documents": len(lengths)}
     described |= {"vocab_size": what.vocab_size, "context": what.context, "eos_token_id": 0, "pad_token_id": 1}
     (folder / "samples.json").write_text(json.dumps(described))
+    _make_up_processor(folder / "processor")
+
+
+def _make_up_processor(folder: Path) -> None:
+    """The special tokens by which objectives corrupt text."""
+    folder.mkdir()
+    names = ["[MASK]", *(f"<extra_id_{number}>" for number in range(100))]
+    added = [{"id": number, "content": name, "special": True} for number, name in enumerate(names, 2)]
+    (folder / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"mask_token": "[MASK]"}))
 
 
 def _try(folder: Path, rank: int) -> dict[str, Any]:

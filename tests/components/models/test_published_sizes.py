@@ -37,3 +37,18 @@ def test_of_experts_only_those_that_work_on_a_token_are_active(name, size):
     """46.7B published for Mixtral 8x7B, 8x22B to the digit; the active ones computed from the configurations."""
     model = family(name).on_meta(size)
     assert (sum(p.numel() for p in model.parameters()), active_parameters(model)) == WITH_EXPERTS[name, size]
+
+
+ENCODERS = {"base": (109_482_240, 109_514_298), "large": (335_141_888, 335_174_458)}
+
+
+@pytest.mark.parametrize("size", ENCODERS)
+def test_bert_is_the_published_encoder_with_its_head_for_hidden_words(size):
+    """Published: encoder and pooler; what is trained has no pooler, and a head of a matrix, a norm and a bias."""
+    import torch
+    from transformers import BertModel
+
+    model = family("bert").on_meta(size)
+    with torch.device("meta"):
+        encoder = BertModel(model.config)
+    assert (sum(p.numel() for p in encoder.parameters()), family("bert").parameters(size)) == ENCODERS[size]

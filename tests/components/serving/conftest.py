@@ -1,11 +1,21 @@
 """A small model with random weights as an export: big enough to say something, small enough to load at once."""
 
-from collections.abc import Callable
+import hashlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 
 from components.digests import digest, folder_content
+from components.serving.app import build_app
+
+KEY = "sk-test"
 
 TEXT = "It was a truth universally acknowledged that Émma Woodhouse, handsome, clever and rich — naïve 日本 — was she."
 TEMPLATE = (
@@ -51,3 +61,23 @@ def make_export() -> Callable[..., str]:
 def export(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("export") / "model"
     return folder, _write_export(folder)
+
+
+@contextmanager
+def _serving(backend: Any) -> Iterator[str]:
+    """The address of the endpoint over `backend`, for holders of KEY."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        app = build_app(backend, frozenset({hashlib.sha256(KEY.encode()).digest()}))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., Any]:
+    return _serving

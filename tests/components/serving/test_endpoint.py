@@ -1,10 +1,8 @@
 """The endpoint over real HTTP: what the OpenAI client sees, and what a hostile one does."""
 
 import asyncio
-import hashlib
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,7 +12,6 @@ from typing import Any
 import httpx
 import openai
 import pytest
-import uvicorn
 
 from components.serving.answering import Answering, LocalBackend
 from components.serving.api_errors import ReplicaLost
@@ -49,17 +46,9 @@ def backend(export: tuple[Path, str]) -> Counting:
 
 
 @pytest.fixture(scope="module")
-def url(backend: Counting) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        app = build_app(backend, frozenset({hashlib.sha256(KEY.encode()).digest()}))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+def url(backend: Counting, serving: Any) -> Iterator[str]:
+    with serving(backend) as address:
+        yield address
 
 
 @pytest.fixture
