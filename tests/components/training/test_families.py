@@ -70,7 +70,7 @@ def test_a_family_learns_exports_is_measured_and_answers(name, config, samples_f
     samples = samples_for(name)
     out, facts, reports = run_train(config(name), samples, name="pretrain")
     losses = [line["loss"] for line in reports if "loss" in line]
-    assert facts["final_loss"] < min(5.6, losses[0])
+    assert facts["final_loss"] < 0.95 * losses[0]
     assert family_of(out).name == name
 
     again, _, _ = run_train(config(name, name="more", tokens=512, learning_rate=1e-9), samples, Export(out), "more")
