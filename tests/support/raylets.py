@@ -18,14 +18,14 @@ from components.training import distributed
 from components.training.config import Job
 from components.training.train import train
 
-NODE = {"num_cpus": 2, "object_store_memory": 2**27}
+NODE = {"num_cpus": 2, "object_store_memory": 2**27, "include_dashboard": False}
 
 
 def main(described: Path, out: Path) -> None:
     """Train the job on a cluster that shrinks and grows."""
     job = Job.from_json(json.loads(described.read_text()))
     distributed.RESIZE_SECONDS = 5.0
-    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args=NODE)
     os.environ["RAY_ADDRESS"] = cluster.address
     nodes = [cluster.add_node(**NODE)]
 
