@@ -6,6 +6,7 @@ from typing import Any
 from components.artifacts import Export, Facts, Report, Samples
 from components.digests import file_digest
 from components.errors import TrainingError, UnknownName
+from components.faults import point
 from components.models import family
 from components.training.config import Job, TrainConfig
 from components.training.objectives import objective
@@ -82,8 +83,10 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     model = fresh_model(job.config, job.samples)
     put_weights(model, found.tensors("model"), str(found.folder))
     try:
+        point("export.begun")
         with exact_arithmetic(job.config.phase.threads):
             export(model, job.samples, out)
+        point("export.written")
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"Phase {job.config.phase.name}: the export cannot be written to {out}: {error}") from error
     parameters, state = sum(p.numel() for p in model.parameters()), found.state
