@@ -46,8 +46,8 @@ class Source(Strict):
     )
     licence: str = Field(min_length=1, description="SPDX identifier or 'public domain'.")
     origin: str = Field(min_length=1, description="Where it came from: URL or package and version.")
-    role: Literal["documents", "instructions", "preferences", "evaluation"] = Field(
-        "documents", description="What it is read as."
+    role: Literal["documents", "instructions", "preferences", "evaluation", "base"] = Field(
+        "documents", description="What it is read as; base is a model to start from."
     )
 
     @model_validator(mode="after")
@@ -85,7 +85,7 @@ class CurateConfig(Strict):
 class PrepareConfig(Strict):
     """Corpus to samples: the tokenizer and the packing."""
 
-    vocab_size: int = Field(2048, ge=300, le=1_000_000, description="Tokens of the tokenizer, at most.")
+    vocab_size: int = Field(2048, ge=300, le=1_000_000, description="Tokens of the tokenizer that is trained, at most; a base brings its own.")
     context: int = Field(256, ge=8, le=1_048_576, description="Tokens in a sample.")
     budget_seconds: Budget = 15
 
@@ -97,8 +97,8 @@ class TrainPhase(Strict):
     objective: str = Field("causal_lm", description="What is learnt.")
     init: str = Field(
         "random",
-        pattern=r"^(random|phase:[a-z][a-z0-9_-]*)$",
-        description="First weights: random, or phase:NAME.",
+        pattern=r"^(random|(phase|source):[a-z][a-z0-9_-]*)$",
+        description="First weights: random, phase:NAME, or source:NAME of the source with the role base.",
         json_schema_extra=PLACE,  # what it names is an input, and counts by its digest; so for data
     )
     data: str = Field(
@@ -218,8 +218,12 @@ class Recipe(Strict):
 
     name: Name = Field(description="The name of the model that comes out.")
     description: str = Field("", description="A sentence for the model card.")
-    family: Name = Field("llama", description="The architecture.")
-    size: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$", description="One of the family's named sizes.")
+    family: Name = Field("llama", description="The architecture, of a model that does not start from a base.")
+    size: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$",
+        description="One of the family's named sizes. Left out where a source has the role base, which brings its own.",
+    )
     approval: Literal["manual", "auto"] = Field("manual", description="Whether a person has to approve the model.")
     sources: tuple[Source, ...] = Field(min_length=1, description="What there is to learn from and to be judged by.")
     curate: CurateConfig = CurateConfig()
@@ -238,6 +242,12 @@ class Recipe(Strict):
         if not any(s.role == "documents" for s in self.sources):
             raise ValueError("no source has the role 'documents'")
         roles = {s.name: s.role for s in self.sources}
+        if len(self.with_role("base")) > 1:
+            raise ValueError("two sources have the role 'base': a model starts from one")
+        if (self.base is None) == (self.size is None):
+            raise ValueError("give either size, or one source with the role 'base', which has a size of its own")
+        if self.base and self.base.name == self.name:
+            raise ValueError(f"the base and the model that comes out are both called {self.name!r}")
         earlier: list[str] = []
         for phase in self.train:
             kind, _, name = phase.init.partition(":")
@@ -245,6 +255,10 @@ class Recipe(Strict):
                 raise ValueError(
                     f"phase {phase.name} starts from {name!r}, which is no earlier phase ({', '.join(earlier) or 'none'})"
                 )
+            if self.base and phase.init not in (f"source:{self.base.name}", *(f"phase:{name}" for name in earlier)):
+                raise ValueError(f"phase {phase.name} must start from source:{self.base.name} or an earlier phase")
+            if kind == "source" and roles.get(name) != "base":
+                raise ValueError(f"phase {phase.name} starts from {name!r}, which is no source with the role 'base'")
             kind, _, name = phase.data.partition(":")
             role = DATA_ROLES.get(phase.objective, "documents" if kind == "corpus" else "instructions")
             if kind == "source" and roles.get(name) != role:
@@ -258,6 +272,11 @@ class Recipe(Strict):
             if roles.get(task.source) != "evaluation":
                 raise ValueError(f"task {task.name} needs {task.source!r} as a source with the role 'evaluation'")
         return self
+
+    @property
+    def base(self) -> Source | None:
+        """The model that this one starts from."""
+        return next(iter(self.with_role("base")), None)
 
     def with_role(self, *roles: str) -> tuple[Source, ...]:
         """The sources that have one of `roles`, in the recipe's order."""
