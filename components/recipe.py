@@ -138,6 +138,10 @@ class TrainPhase(Strict):
     checkpoint_seconds: float = Field(
         10, gt=0, json_schema_extra=PLACE, description="Seconds from one checkpoint to the next."
     )
+    keep_last: int = Field(2, gt=0, json_schema_extra=PLACE, description="Newest checkpoints that are kept.")
+    keep_best: int = Field(
+        0, ge=0, json_schema_extra=PLACE, description="Checkpoints of least loss that are kept beside the newest."
+    )
     budget_seconds: Budget = 180
 
     @model_validator(mode="after")

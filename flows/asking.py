@@ -22,7 +22,7 @@ def list_runs(asked: argparse.Namespace) -> int:
             "run": row.id,
             "recipe": row.name,
             "status": row.status,
-            "started": datetime.fromtimestamp(row.created).isoformat(" ", "seconds"),
+            "started": datetime.fromtimestamp(row.created).astimezone().isoformat(" ", "seconds"),
             "by": row.started_by,
             "door": row.door,
         }

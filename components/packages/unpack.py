@@ -66,9 +66,9 @@ def _members(file: Path, open_files: ExitStack, most: int) -> Iterator[tuple[str
     with tarfile.open(file) as tar:
         for member in tar:
             if member.isreg() or member.islnk():
-                content = tar.extractfile(member)
-                if content is not None:
-                    yield member.name, content
+                inside = tar.extractfile(member)
+                assert inside is not None, "a regular file has content"
+                yield member.name, inside
 
 
 def _data_of(file: Path, tar: Path, most: int) -> Path:

@@ -10,25 +10,30 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from components.artifacts import Report
 from components.digests import canonical, digest, file_digest
 from components.errors import TrainingError
+from components.faults import point
+from components.training.tensorfile import write_tensors
 
-KEPT = 2
-CONTENT = ("model.safetensors", "optimizer.safetensors", "state.json")
+NEEDED = {"model.safetensors", "optimizer.safetensors", "state.json"}
 NAME = re.compile(r"step-\d{8}")
-Tensors = dict[str, torch.Tensor]
+Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a phase stands after `step` optimizer steps; the loader's state is the step as well."""
+    """Where a phase stands after `step` optimizer steps.
+
+    The positions of the loader and of the schedule are the step as well, and what is random is a function of it.
+    """
 
     step: int
     loss: float
@@ -46,31 +51,31 @@ class Checkpoint:
     folder: Path
     state: State
 
-    def tensors(self, name: str) -> Tensors:
+    def tensors(self, name: str) -> dict[str, torch.Tensor]:
         """The tensors of `name`: model or optimizer."""
         return load_file(self.folder / f"{name}.safetensors")
 
 
-def save(checkpoints: Path, state: State, *, model: Tensors, optimizer: Tensors) -> None:
-    """Write a checkpoint and remove all but the newest two."""
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    final = checkpoints / f"step-{state.step:08d}"
+def write(checkpoints: Path, state: State, files: Mapping[str, Tensors]) -> None:
+    """Write the checkpoint of `state` with the tensors of each NAME in `files` as NAME.safetensors. Raises OSError."""
+    final = checkpoints / _name(state.step)
     partial = checkpoints / f".{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    save_file(model, partial / "model.safetensors")
-    save_file(optimizer, partial / "optimizer.safetensors")
+    partial.mkdir(parents=True)
+    point("checkpoint.begun")
+    digests = {f"{n}.safetensors": write_tensors(partial / f"{n}.safetensors", files[n]) for n in sorted(files)}
     (partial / "state.json").write_bytes(canonical(asdict(state)))
-    files = {p.name: {"sha256": file_digest(p), "size": p.stat().st_size} for p in (partial / name for name in CONTENT)}
-    (partial / "manifest.json").write_bytes(canonical({"files": files, "digest": digest(files)}))
+    digests["state.json"] = file_digest(partial / "state.json")
+    content = {n: {"sha256": sha256, "size": (partial / n).stat().st_size} for n, sha256 in digests.items()}
+    (partial / "manifest.json").write_bytes(canonical({"files": content, "digest": digest(content)}))
     for path in [*partial.iterdir(), partial]:
         _sync(path)
+    point("checkpoint.written")
     if final.exists():
         shutil.rmtree(final)
     partial.rename(final)
     _sync(checkpoints)
-    for old in _whole(checkpoints)[:-KEPT]:
-        shutil.rmtree(old)
+    point("checkpoint.committed")
 
 
 def newest_verified(checkpoints: Path, report: Report, *, job: str) -> Checkpoint | None:
@@ -79,10 +84,10 @@ def newest_verified(checkpoints: Path, report: Report, *, job: str) -> Checkpoin
     Each one passed over is reported as {"warning": text} and renamed to *.bad. Raises TrainingError on a checkpoint of
     another job: its scratch folder was given to this one.
     """
-    for folder in reversed(_whole(checkpoints)):
-        wrong = _damage(folder)
+    for folder in reversed(whole(checkpoints)):
+        wrong = damage(folder)
         if wrong is None:
-            state = State(**json.loads((folder / "state.json").read_text()))
+            state = read_state(folder)
             if state.job != job:
                 raise TrainingError(f"{folder} belongs to another configuration or other samples: use a fresh scratch.")
             return Checkpoint(folder, state)
@@ -93,30 +98,43 @@ def newest_verified(checkpoints: Path, report: Report, *, job: str) -> Checkpoin
     return None
 
 
-def _whole(checkpoints: Path) -> list[Path]:
+def whole(checkpoints: Path) -> list[Path]:
     """The checkpoints that were renamed into place, oldest first."""
     if not checkpoints.is_dir():
         return []
     return sorted(path for path in checkpoints.iterdir() if NAME.fullmatch(path.name))
 
 
-def _damage(folder: Path) -> str | None:
+def read_state(folder: Path) -> State:
+    """The state of a checkpoint. Raises OSError, ValueError and TypeError where it cannot be read."""
+    return State(**json.loads((folder / "state.json").read_bytes()))
+
+
+def damage(folder: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
+        written = (folder / "manifest.json").read_bytes()
+        manifest = json.loads(written)
         files = manifest["files"]
-        if digest(files) != manifest["digest"]:
+        if digest(files) != manifest["digest"] or canonical(manifest) != written:
             return "manifest.json does not have its own digest"
-        for name in CONTENT:
-            expected = files[name]
+        if odd := sorted(NEEDED - files.keys() | {p.name for p in folder.iterdir()} ^ {*files, "manifest.json"}):
+            return f"{odd[0]} is {'not in the manifest' if (folder / odd[0]).exists() else 'missing'}"
+        for name, expected in files.items():
             path = folder / name
             if path.stat().st_size != expected["size"]:
                 return f"{name} has {path.stat().st_size} bytes, not {expected['size']}"
             if file_digest(path) != expected["sha256"]:
                 return f"{name} does not have the digest of its manifest"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if folder.name != _name(step := read_state(folder).step):
+            return f"it holds the state after step {step}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def _sync(path: Path) -> None:

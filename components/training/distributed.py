@@ -25,22 +25,30 @@ def run_workers(job: Job) -> None:
 
 
 def _work(job: dict[str, Any]) -> None:
-    """What each worker does. An error that another attempt would only meet again is left in the progress file."""
+    """What each worker does.
+
+    An error that another attempt would only meet again is left in the progress file, and all workers end: the one that
+    met it leaves the group, at which the others' exchanges fail.
+    """
     from components.training.arithmetic import exact_arithmetic
     from components.training.group import Group
     from components.training.loop import Loop
-    from components.training.progress import ProgressWriter
+    from components.training.progress import ProgressWriter, error_since
 
     this = Job.from_json(job)
     group = Group.current()
+    begun = this.progress.stat().st_size if this.progress.exists() else 0
     try:
         with exact_arithmetic(this.config.phase.threads):
             Loop(this, group).run()
     except TrainingError as error:
         if group.world_size == 1:
             raise
-        if group.rank == 0:
-            ProgressWriter(this.progress).write({"error": str(error)})
+        ProgressWriter(this.progress).write({"error": str(error)})
+        group.leave()
+    except RuntimeError:
+        if not error_since(this.progress, begun):
+            raise
 
 
 def _fit(job: Job) -> None:

@@ -30,3 +30,7 @@ class Group:
         if self.world_size > 1:
             for vector in vectors:
                 distributed.broadcast(vector, src=0)
+
+    def leave(self) -> None:
+        """Close the connections: whoever waits for this worker gets a RuntimeError."""
+        distributed.destroy_process_group()

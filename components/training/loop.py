@@ -6,13 +6,14 @@ reaches the others by broadcast, so when a checkpoint is due is nobody else's bu
 """
 
 import math
-import time
+from contextlib import nullcontext
 
 import torch
 from torch import nn
 
 from components.errors import TrainingError
-from components.training.checkpoint import State, newest_verified, save
+from components.training.arithmetic import seed_step
+from components.training.checkpoint import Tensors
 from components.training.config import Job
 from components.training.flat import FlatModel, Sums
 from components.training.group import Group
@@ -20,8 +21,8 @@ from components.training.loader import Loader, total_steps
 from components.training.model import initial_model, put_weights
 from components.training.objectives import objective
 from components.training.optimizers import make_optimizer
-from components.training.peak import peak_memory
-from components.training.progress import Line, ProgressWriter
+from components.training.progress import Line
+from components.training.record import Record
 from components.training.schedule import learning_rate
 
 
@@ -42,24 +43,17 @@ class Loop:
 
     def run(self) -> None:
         """Train from the newest checkpoint to the last step, and leave a checkpoint of it. Raises TrainingError."""
-        progress = ProgressWriter(self.job.progress) if self.group.rank == 0 else None
-        first, seconds = self.resume(progress)
-        start = saved = time.monotonic()
-        before = self.tokens
-        for step in range(first, self.total):
-            line = self.step(step)
-            if progress is None:
-                continue
-            now, last = time.monotonic(), step + 1 == self.total
-            if last or progress.due:
-                speed = (self.tokens - before) / (now - start)
-                progress.write({**line, "tokens_per_second": round(speed, 1), "memory_bytes": peak_memory()})
-            if last or now - saved >= self.phase.checkpoint_seconds:
-                self.save(step + 1, seconds + now - start)
-                saved = time.monotonic()
+        with Record(self.job) if self.group.rank == 0 else nullcontext() as record:
+            for step in range(self.resume(record), self.total):
+                line = self.step(step)
+                if record:
+                    record.show(line)
+                    if step + 1 == self.total or record.due(self.phase.checkpoint_seconds):
+                        record.save(step + 1, self.loss, self.tokens, self.tensors())
 
     def step(self, step: int) -> Line:
         """One optimizer step; returns what there is to show of it. Every worker raises the same TrainingError."""
+        seed_step(self.phase.seed, step, self.group.rank)
         sums = self.reduce(step)
         self.loss = sums.loss / max(1, sums.num_targets)
         norm = float(self.flat.gradients.norm())
@@ -92,32 +86,22 @@ class Loop:
         self.flat.gradients.div_(max(1, sums.num_targets))
         return sums
 
-    def save(self, step: int, seconds: float) -> None:
-        """Write the checkpoint after `step` steps."""
-        state = State(step=step, loss=self.loss, tokens=self.tokens, seconds=seconds, job=self.job.digest)
+    def tensors(self) -> dict[str, Tensors]:
+        """What a checkpoint holds of this worker's state, by file."""
         model = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
-        moments = {"exp_avg": self.flat.exp_avg, "exp_avg_sq": self.flat.exp_avg_sq}
-        save(self.job.checkpoints, state, model=model, optimizer=moments)
+        return {"model": model, "optimizer": {"exp_avg": self.flat.exp_avg, "exp_avg_sq": self.flat.exp_avg_sq}}
 
-    def resume(self, progress: ProgressWriter | None) -> tuple[int, float]:
-        """Bring all workers to rank 0's newest checkpoint, or its first weights: (steps done, seconds spent)."""
-        seconds = 0.0
+    def resume(self, record: Record | None) -> int:
+        """Bring all workers to rank 0's newest checkpoint, or its first weights; returns the steps done."""
         done = torch.zeros(2, dtype=torch.int64)  # steps and tokens
-        found = newest_verified(self.job.checkpoints, progress.write, job=self.job.digest) if progress else None
-        if found and progress:
+        if record and (found := record.newest()):
             put_weights(self.model, found.tensors("model"), str(found.folder))
             moments = found.tensors("optimizer")
             self.flat.exp_avg.copy_(moments["exp_avg"])
             self.flat.exp_avg_sq.copy_(moments["exp_avg_sq"])
-            done[0], done[1], seconds, self.loss = (
-                found.state.step,
-                found.state.tokens,
-                found.state.seconds,
-                found.state.loss,
-            )
-            progress.write({"resumed_from": found.state.step})
+            done[0], done[1], self.loss = found.state.step, found.state.tokens, found.state.loss
         self.group.share(self.flat.values, self.flat.exp_avg, self.flat.exp_avg_sq, done)
         step, self.tokens = done.tolist()
         for state in self.optimizer.state.values():
             state["step"].fill_(step)
-        return step, seconds
+        return step

@@ -63,6 +63,13 @@ def following(path: Path, each: Callable[[Line], None]) -> Iterator[None]:
         raise raised[0]
 
 
+def error_since(path: Path, position: int) -> bool:
+    """Whether a worker has left an error after the first `position` bytes of the progress."""
+    with path.open("rb") as file:
+        file.seek(position)
+        return any("error" in (_parsed(line) or {}) for line in file)
+
+
 def _follow(path: Path, position: int, each: Callable[[Line], None], stop: threading.Event) -> None:
     while True:
         last = stop.wait(0.25)

@@ -91,6 +91,21 @@ def test_a_deployment_run_is_the_same_run(site, tiny):
     assert (newest["recipe"], newest["status"], newest["door"]) == ("tiny", "completed", "ui")
 
 
+def test_a_stage_can_be_run_alone(site, tiny, tmp_path):
+    """Training as a flow of its own: the same steps, so nothing is executed twice, and a run on record."""
+    code = """
+from flows.deployments import shipped
+from flows.training import training_alone
+print(training_alone(shipped()["tiny"]))
+"""
+    env = {**site.clients(), "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip().endswith(tiny["model"]["digest"]), done.stderr[-2000:]
+    newest = site.json("runs")["runs"][0]
+    assert (newest["recipe"], newest["status"]) == ("tiny", "completed")
+    assert executed(site.json("show", newest["run"])) == []
+
+
 def test_the_endpoint_speaks_to_the_openai_client(site, tiny):
     import openai
 

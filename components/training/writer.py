@@ -1,0 +1,59 @@
+"""Checkpoints are written beside the training: the loop waits while its state is copied, and not for the disk."""
+
+import shutil
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from components.errors import TrainingError
+from components.training.checkpoint import State, Tensors, write
+from components.training.retention import prune
+
+
+class CheckpointWriter:
+    """Writes checkpoints in a thread, one at a time, and prunes after each. It holds one copy of the state.
+
+    An error of the thread is raised at the next call, as TrainingError.
+    """
+
+    def __init__(self, checkpoints: Path, *, keep_last: int, keep_best: int) -> None:
+        self.checkpoints, self.keep_last, self.keep_best = checkpoints, keep_last, keep_best
+        self._buffers: dict[str, dict[str, torch.Tensor]] = {}
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+        for torn in checkpoints.glob(".step-*.partial"):
+            shutil.rmtree(torn)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def submit(self, state: State, files: Mapping[str, Tensors]) -> None:
+        """Copy the tensors and write them as the checkpoint of `state`, after the one before. Raises TrainingError."""
+        self.wait()
+        for name, tensors in files.items():
+            if name not in self._buffers:
+                self._buffers[name] = {key: torch.empty_like(tensor, device="cpu") for key, tensor in tensors.items()}
+            for key, tensor in tensors.items():
+                self._buffers[name][key].copy_(tensor)
+        # Not a daemon: whoever leaves the loop by an error still finds the checkpoint that was on its way.
+        self._thread = threading.Thread(target=self._write, args=(state,), name="checkpoint-writer")
+        self._thread.start()
+
+    def wait(self, quietly: bool = False) -> None:
+        """Return when nothing is being written any more. Unless `quietly`, raises TrainingError where that failed."""
+        if self._thread is not None:
+            self._thread.join()
+        error, self._error = self._error, None
+        if error and not quietly:
+            raise TrainingError(f"The checkpoint cannot be written to {self.checkpoints}: {error}") from error
+
+    def _write(self, state: State) -> None:
+        try:
+            write(self.checkpoints, state, self._buffers)
+            prune(self.checkpoints, keep_last=self.keep_last, keep_best=self.keep_best)
+        except Exception as error:
+            self._error = error
