@@ -85,7 +85,12 @@ class CurateConfig(Strict):
 class PrepareConfig(Strict):
     """Corpus to samples: the tokenizer and the packing."""
 
-    vocab_size: int = Field(2048, ge=300, le=1_000_000, description="Tokens of the tokenizer that is trained, at most; a base brings its own.")
+    vocab_size: int = Field(
+        2048,
+        ge=300,
+        le=1_000_000,
+        description="Tokens of the tokenizer that is trained, at most; a base brings its own.",
+    )
     context: int = Field(256, ge=8, le=1_048_576, description="Tokens in a sample.")
     budget_seconds: Budget = 15
 
@@ -191,12 +196,15 @@ class Rule(Strict):
     below: str | None = Field(None, description="Another metric of the same report that this one must be below.")
     above: str | None = Field(None, description="Another metric of the same report that this one must be above.")
     regression: float | None = Field(None, ge=0, description="How much worse than the champion's is still accepted.")
-    lower_is_better: bool = Field(True, description="Which direction is worse, for `regression`.")
+    base_regression: float | None = Field(
+        None, description="How much worse than the base's is still accepted; below 0 it must be so much better."
+    )
+    lower_is_better: bool = Field(True, description="Which direction is worse, for the regressions.")
 
     @model_validator(mode="after")
     def _some_bound(self) -> "Rule":
-        if all(v is None for v in (self.min, self.max, self.below, self.above, self.regression)):
-            raise ValueError("a rule needs one of min, max, below, above and regression")
+        if all(v is None for v in (self.min, self.max, self.below, self.above, self.regression, self.base_regression)):
+            raise ValueError("a rule needs one of min, max, below, above, regression and base_regression")
         return self
 
 
@@ -243,11 +251,11 @@ class Recipe(Strict):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"two {what}s are called {', '.join(twice)}")
+        if len(self.with_role("base")) > 1:
+            raise ValueError("two sources have the role 'base': a model starts from one")
         if not any(s.role == "documents" for s in self.sources):
             raise ValueError("no source has the role 'documents'")
         roles = {s.name: s.role for s in self.sources}
-        if len(self.with_role("base")) > 1:
-            raise ValueError("two sources have the role 'base': a model starts from one")
         if (self.base is None) == (self.size is None):
             raise ValueError("give either size, or one source with the role 'base', which has a size of its own")
         if self.base and self.base.name == self.name:
@@ -275,6 +283,9 @@ class Recipe(Strict):
         for task in self.evaluate.tasks:
             if roles.get(task.source) != "evaluation":
                 raise ValueError(f"task {task.name} needs {task.source!r} as a source with the role 'evaluation'")
+        for rule in self.gate.rules:
+            if rule.base_regression is not None and not self.base:
+                raise ValueError(f"the rule on {rule.metric} compares with a base, and no source has the role 'base'")
         return self
 
     @property

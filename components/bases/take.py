@@ -55,12 +55,12 @@ def _tokenizer(found: ModelFolder) -> Any:
     """The fast tokenizer of a model. Raises SourceError where there is none, or none that ends a text."""
     from transformers import AutoTokenizer
 
+    if not found.gguf and not (found.path / "tokenizer.json").is_file():
+        raise SourceError(f"{found.path} has no tokenizer.json: other forms of a tokenizer are not read.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(**found.where)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise SourceError(f"{found.path} has no tokenizer that can be read: {_first_line(error)}") from None
-    if not tokenizer.is_fast:
-        raise SourceError(f"{found.path} has no tokenizer.json: convert its tokenizer to a fast one first.")
     if tokenizer.eos_token_id is None:
         raise SourceError(f"The tokenizer of {found.path} has no end token, so nothing could end a text.")
     return tokenizer

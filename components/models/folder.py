@@ -31,7 +31,12 @@ class ModelFolder:
     def where(self) -> dict[str, Any]:
         """The arguments by which transformers' from_pretrained finds it."""
         kept: dict[str, Any] = {"gguf_file": self.gguf} if self.gguf else {}
-        return {"pretrained_model_name_or_path": self.path, "local_files_only": True, "trust_remote_code": False, **kept}
+        return {
+            "pretrained_model_name_or_path": self.path,
+            "local_files_only": True,
+            "trust_remote_code": False,
+            **kept,
+        }
 
 
 def model_folder(path: Path) -> ModelFolder:
@@ -45,7 +50,11 @@ def model_folder(path: Path) -> ModelFolder:
         files = sorted(file.name for file in path.glob("*.gguf"))
         if len(files) == 1:
             return ModelFolder(path, files[0])
-        several = f"several .gguf files ({', '.join(files)}): name one of them" if files else "neither config.json nor a .gguf file"
+        several = (
+            f"several .gguf files ({', '.join(files)}): name one of them"
+            if files
+            else "neither config.json nor a .gguf file"
+        )
         raise SourceError(f"{path} is no model to start from: it holds {several}.")
     _check_weights(path)
     for file in sorted(path.glob("*.json")):

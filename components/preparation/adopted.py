@@ -7,7 +7,13 @@ from components.artifacts import Export
 from components.errors import RecipeError
 from components.preparation.speech import PLAIN_TEMPLATE
 
-KEPT = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "generation_config.json")
+KEPT = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
 """What of an export is no weight and no architecture; the generation config names the tokens that end an answer."""
 
 

@@ -33,7 +33,9 @@ class Speech:
     def __init__(self, folder: Path) -> None:
         settings = json.loads((folder / "tokenizer_config.json").read_text())
         self.tokenizer = load_tokenizer(folder)
-        self._named = {name: _content(settings.get(name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
+        self._named = {
+            name: _content(settings.get(name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")
+        }
         self.end = self._id(self._named["eos_token"])
         self.pad = self._id(self._named["pad_token"]) if self._named["pad_token"] else self.end
         self.vocab_size = self.tokenizer.get_vocab_size()
@@ -106,9 +108,7 @@ def _compiled(template: str) -> Any:
     def refuse(message: str) -> None:
         raise TemplateError(message)
 
-    names = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
+    names = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     names.filters["tojson"] = lambda value, **kinds: json.dumps(value, ensure_ascii=False, **kinds)
     names.globals["raise_exception"] = refuse
     return names.from_string(GENERATION.sub("", template))

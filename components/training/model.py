@@ -6,17 +6,24 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from components.artifacts import Samples
+from components.artifacts import Export, Samples
 from components.errors import TrainingError
 from components.models import family
+from components.models.folder import construct, model_folder, read_config
 from components.training.config import Job, TrainConfig
 
 
-def fresh_model(config: TrainConfig, samples: Samples) -> nn.Module:
-    """The phase's model for the vocabulary and context of `samples`, initialised from the phase's seed."""
+def fresh_model(config: TrainConfig, samples: Samples, init: Export | None = None) -> nn.Module:
+    """The phase's model for the vocabulary and context of `samples`, initialised from the phase's seed.
+
+    Without a size, its architecture is that of `init`.
+    """
     described = samples.json("samples.json")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.phase.seed)
+        if config.size is None:
+            assert init is not None, "what has no size of its own starts from a base"
+            return construct(read_config(model_folder(init.path)))
         return family(config.family).build(
             config.size,
             vocab_size=described["vocab_size"],
@@ -28,7 +35,7 @@ def fresh_model(config: TrainConfig, samples: Samples) -> nn.Module:
 
 def initial_model(job: Job) -> nn.Module:
     """The model before the first step of `job`. Raises TrainingError where the export is of another shape."""
-    model = fresh_model(job.config, job.samples)
+    model = fresh_model(job.config, job.samples, job.init)
     if job.init is not None:
         put_weights(model, exported_weights(job.init.path), str(job.init.path))
     return model

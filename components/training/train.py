@@ -7,6 +7,7 @@ from components.artifacts import Export, Facts, Report, Samples
 from components.digests import file_digest
 from components.errors import TrainingError, UnknownName
 from components.models import family
+from components.models.folder import OBJECTIVES
 from components.training.config import Job, TrainConfig
 from components.training.objectives import objective
 
@@ -38,11 +39,9 @@ def check(job: Job) -> None:
     """Refuse what cannot work before anything is paid for. Raises UnknownName and TrainingError."""
     from components.training.loader import check_content
 
-    phase, made = job.config.phase, family(job.config.family)
-    made.fields(job.config.size)
+    phase = job.config.phase
+    check_objective(job.config)
     wanted = objective(phase.objective).kind
-    if phase.objective not in made.objectives:
-        raise UnknownName(f"objective of {made.name}", phase.objective, made.objectives)
     kind = job.samples.json("samples.json")["kind"]
     if kind != wanted:
         raise TrainingError(f"Phase {phase.name}: {phase.objective} learns from {wanted}, but the samples are {kind}.")
@@ -55,6 +54,17 @@ def check(job: Job) -> None:
                 f"Phase {phase.name}: the samples were made with tokenizer {ours[:8]} ({job.samples.processor}), "
                 f"the model it starts from has {theirs[:8]} ({job.init.path})."
             )
+
+
+def check_objective(config: TrainConfig) -> None:
+    """Raises UnknownName where there is no such size, or where the phase's objective is not for such a model."""
+    name, known = "an existing model", OBJECTIVES
+    if config.size is not None:
+        made = family(config.family)
+        made.fields(config.size)
+        name, known = made.name, made.objectives
+    if config.phase.objective not in known:
+        raise UnknownName(f"objective of {name}", config.phase.objective, known)
 
 
 def finished(job: Job, report: Report) -> bool:
@@ -76,7 +86,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     found = newest_verified(job.checkpoints, report, job=job.digest)
     if found is None:
         raise TrainingError(f"Phase {job.config.phase.name} ended without a usable checkpoint in {job.checkpoints}.")
-    model = fresh_model(job.config, job.samples)
+    model = fresh_model(job.config, job.samples, job.init)
     put_weights(model, found.tensors("model"), str(found.folder))
     with exact_arithmetic(job.config.phase.threads):
         export(model, job.samples, out)
