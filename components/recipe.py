@@ -145,7 +145,18 @@ class TrainPhase(Strict):
     )
     keep_last: int = Field(2, gt=0, json_schema_extra=PLACE, description="Newest checkpoints that are kept.")
     keep_best: int = Field(
-        0, ge=0, json_schema_extra=PLACE, description="Checkpoints of least loss that are kept beside the newest."
+        0,
+        ge=0,
+        json_schema_extra=PLACE,
+        description="Checkpoints of least loss (the mean of the last 64 steps) that are kept beside the newest.",
+    )
+    max_skips: int = Field(
+        5,
+        ge=0,
+        description="How often training may go back and skip eight batches whose loss is not finite or a spike.",
+    )
+    spike_sigma: float = Field(
+        10, gt=0, description="A loss so many standard deviations above the mean of the last 64 is a spike."
     )
     budget_seconds: Budget = 180
 

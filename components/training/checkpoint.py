@@ -11,8 +11,9 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -30,18 +31,23 @@ Tensors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class State:
-    """Where a phase stands after `step` optimizer steps.
+    """Where a phase stands after `step` steps, learnt from or skipped.
 
     The positions of the loader and of the schedule are the step as well, and what is random is a function of it.
     """
 
     step: int
     loss: float
+    """Of the last step that was learnt from."""
     tokens: int
     seconds: float
     """Time spent in the loop, over all attempts."""
     job: str
     """The digest of the job that wrote it."""
+    losses: list[float] = field(default_factory=list)
+    """The last losses, with which the next one is compared (`components.training.guards`)."""
+    skips: list[dict[str, Any]] = field(default_factory=list)
+    """What was skipped so far, also after `step`, as `guards.described` has it."""
 
 
 @dataclass(frozen=True)
@@ -110,27 +116,34 @@ def read_state(folder: Path) -> State:
     return State(**json.loads((folder / "state.json").read_bytes()))
 
 
+def step_of(folder: Path) -> int:
+    """The step in the name of a checkpoint."""
+    return int(folder.name.removeprefix("step-"))
+
+
 def damage(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
+    """What is wrong with a checkpoint, or None; names the file."""
     try:
         written = (folder / "manifest.json").read_bytes()
         manifest = json.loads(written)
         files = manifest["files"]
         if digest(files) != manifest["digest"] or canonical(manifest) != written:
             return "manifest.json does not have its own digest"
-        if odd := sorted(NEEDED - files.keys() | {p.name for p in folder.iterdir()} ^ {*files, "manifest.json"}):
-            return f"{odd[0]} is {'not in the manifest' if (folder / odd[0]).exists() else 'missing'}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"manifest.json cannot be read: {type(error).__name__} {error}"
+    if odd := sorted(NEEDED - files.keys() | {p.name for p in folder.iterdir()} ^ {*files, "manifest.json"}):
+        return f"{odd[0]} is {'not in manifest.json' if (folder / odd[0]).exists() else 'missing'}"
+    try:
         for name, expected in files.items():
-            path = folder / name
-            if path.stat().st_size != expected["size"]:
-                return f"{name} has {path.stat().st_size} bytes, not {expected['size']}"
-            if file_digest(path) != expected["sha256"]:
-                return f"{name} does not have the digest of its manifest"
-        if folder.name != _name(step := read_state(folder).step):
-            return f"it holds the state after step {step}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"{type(error).__name__}: {error}"
-    return None
+            size = (folder / name).stat().st_size
+            if size != expected["size"]:
+                return f"{name} has {size} bytes, not {expected['size']}"
+            if file_digest(folder / name) != expected["sha256"]:
+                return f"{name} does not have the digest that manifest.json says"
+        step = read_state(folder).step
+    except (OSError, ValueError, TypeError) as error:
+        return f"it cannot be read: {error}"
+    return None if step == step_of(folder) else f"state.json is of step {step}"
 
 
 def _name(step: int) -> str:

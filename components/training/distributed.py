@@ -14,6 +14,9 @@ from components.training.config import Job
 MAX_FAILURES = 3
 """Lost workers are replaced so many times; each attempt resumes from our newest checkpoint, never from Ray's."""
 
+STALL_SECONDS = 900
+"""A worker that says nothing for so long (its input stalls, its machine hangs) counts as lost."""
+
 
 def run_workers(job: Job) -> None:
     """Train to the last checkpoint with the workers that the phase asks for. Raises TrainingError."""
@@ -61,7 +64,7 @@ def _fit(job: Job) -> None:
     trainer = TorchTrainer(
         _work,
         train_loop_config=job.as_json(),
-        torch_config=TorchConfig(backend="gloo"),
+        torch_config=TorchConfig(backend="gloo", timeout_s=STALL_SECONDS),
         scaling_config=ScalingConfig(num_workers=job.config.phase.num_workers, resources_per_worker={"CPU": 1}),
         # A name used before would make Ray continue from its own snapshot, also after success.
         run_config=RunConfig(

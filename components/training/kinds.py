@@ -42,12 +42,14 @@ class Kind:
         """The documents of one sample."""
         return (number,)
 
-    def documents(self, number: int) -> list[str]:
-        """The ids of the documents of one sample."""
+    def origins(self, numbers: Sequence[int]) -> list[dict[str, str]]:
+        """Id and source of every document in these samples, each once."""
         import pyarrow.parquet as pq
 
-        ids = pq.read_table(self._folder / "documents.parquet", columns=["id"]).column("id")
-        return [ids[member].as_py() for member in self.members(number)]
+        columns = pq.read_table(self._folder / "documents.parquet", columns=["id", "source"])
+        members = dict.fromkeys(member for number in numbers for member in self.members(number))
+        found: list[dict[str, str]] = columns.take(list(members)).to_pylist()
+        return found
 
     def _text(self, document: int) -> slice:
         return slice(int(self._offsets[document]), int(self._offsets[document + 1]))

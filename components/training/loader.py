@@ -85,7 +85,11 @@ class Loader:
 
     def documents(self, index: int) -> list[str]:
         """The ids of the documents that the sample with the global `index` is made of."""
-        return self._read.documents(self.number(index))
+        return [origin["id"] for origin in self.origins([index])]
+
+    def origins(self, indices: Sequence[int]) -> list[dict[str, str]]:
+        """Id and source of every document in the samples with these global indices, each once."""
+        return self._read.origins([self.number(index) for index in indices])
 
 
 def check_content(samples: Samples) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from components.errors import TrainingError
 
@@ -15,9 +16,8 @@ PATIENCE = 60.0
 @contextmanager
 def sole_writer(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
     """Nobody else writes to `folder` while inside. Raises TrainingError where somebody still does after `patience` s."""
-    folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + patience
-    with (folder / ".lock").open("a") as file:
+    with _opened(folder / ".lock") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -27,3 +27,11 @@ def sole_writer(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
                     raise TrainingError(f"Another process is training in {folder}: wait for its end.") from None
                 time.sleep(0.1)
         yield
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a")
+    except OSError as error:
+        raise TrainingError(f"{path.parent} cannot be written to: {error}") from error

@@ -110,7 +110,7 @@ def _try(folder: Path, rank: int) -> dict[str, Any]:
     from components.training.timed import Enough, TimedLoop
 
     what = Probe.model_validate_json((folder / "probe.json").read_text())
-    phase = what.config.phase.model_copy(update={"tokens": TOKENS, "epochs": None})
+    phase = what.config.phase.model_copy(update={"tokens": TOKENS, "epochs": None, "max_skips": 0})
     init = Export(Path(what.init)) if what.init else None
     config = what.config.model_copy(update={"phase": phase})
     job = Job(config, Samples(folder / "samples"), init, folder / "scratch")

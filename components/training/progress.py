@@ -11,18 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components.errors import TrainingError
+
 Line = dict[str, Any]
 EVERY_SECONDS = 0.5
 
 
 class ProgressWriter:
-    """Appends lines; `due` says when the next one should come."""
+    """Appends lines; `due` says when the next one should come. Raises TrainingError where one cannot be written."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a")
-        self._file.write("\n")  # ends the torn line of a killed writer
-        self._last = time.monotonic()
+        self._file = path.open("ab", buffering=0)
+        self._append(b"\n")  # ends the torn line of a killed writer
 
     @property
     def due(self) -> bool:
@@ -31,8 +33,15 @@ class ProgressWriter:
 
     def write(self, line: Line) -> None:
         """Append one line at once, so that a kill loses at most a part of the last."""
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        self._append(json.dumps(line).encode() + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        try:
+            written = self._file.write(line)
+        except OSError as error:
+            raise TrainingError(f"Progress cannot be written to {self.path}: {error}") from error
+        if written != len(line):
+            raise TrainingError(f"Progress cannot be written to {self.path}: no room for the whole line.")
         self._last = time.monotonic()
 
 

@@ -1,10 +1,14 @@
 """What rank 0 does beside training: it alone reads and writes checkpoints and progress."""
 
+import shutil
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from types import TracebackType
+from typing import Any
 
-from components.training.checkpoint import Checkpoint, State, Tensors, newest_verified
+from components.errors import TrainingError
+from components.training.checkpoint import Checkpoint, State, Tensors, newest_verified, step_of, whole
 from components.training.config import Job
 from components.training.lock import sole_writer
 from components.training.peak import peak_memory
@@ -18,6 +22,7 @@ class Record:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.seconds_before, self.tokens_before = 0.0, 0
+        self.skips: list[dict[str, Any]] = []
         self._held = ExitStack()
 
     def __enter__(self) -> "Record":
@@ -34,10 +39,40 @@ class Record:
 
     def newest(self) -> Checkpoint | None:
         """The checkpoint to go on from. Raises TrainingError where it is another job's."""
-        found = newest_verified(self.job.checkpoints, self.progress.write, job=self.job.digest)
+        found = self._verified()
         if found:
-            self.seconds_before, self.tokens_before = found.state.seconds, found.state.tokens
+            self.seconds_before, self.tokens_before, self.skips = (
+                found.state.seconds,
+                found.state.tokens,
+                found.state.skips,
+            )
             self.progress.write({"resumed_from": found.state.step})
+        return found
+
+    def back_before(self, skip: dict[str, Any]) -> Checkpoint:
+        """Keep the record of a `skip`; the checkpoint from before it. Raises TrainingError where there is none."""
+        self.skips.append(skip)
+        first, last = skip["skipped_steps"]
+        self.seconds_before = self.seconds
+        self.writer.wait()
+        for folder in whole(self.job.checkpoints):
+            if step_of(folder) >= first:  # it has learnt what is skipped now
+                shutil.rmtree(folder)
+        found = self._verified()
+        if found is None:
+            raise TrainingError(f"{skip['reason']} at step {last}, and no checkpoint from before step {first} is left.")
+        self.tokens_before = found.state.tokens
+        back = f"going back to step {found.state.step} and skipping the batches of steps {first} to {last}"
+        self.progress.write({"warning": f"Step {last}: {skip['reason']}; {back}.", "skip": skip})
+        return found
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in the loop, over all attempts."""
+        return self.seconds_before + time.monotonic() - self._start
+
+    def _verified(self) -> Checkpoint | None:
+        found = newest_verified(self.job.checkpoints, self.progress.write, job=self.job.digest)
         self._start = self._saved = time.monotonic()
         return found
 
@@ -51,8 +86,8 @@ class Record:
         """Whether the next checkpoint should be taken: never while one is being written."""
         return time.monotonic() - self._saved >= checkpoint_seconds and not self.writer.busy
 
-    def save(self, step: int, loss: float, tokens: int, files: dict[str, Tensors]) -> None:
+    def save(self, step: int, loss: float, tokens: int, losses: Iterable[float], files: dict[str, Tensors]) -> None:
         """Begin to write the checkpoint after `step` steps. Raises TrainingError where the one before failed."""
         self._saved = time.monotonic()
-        seconds = self.seconds_before + self._saved - self._start
-        self.writer.submit(State(step=step, loss=loss, tokens=tokens, seconds=seconds, job=self.job.digest), files)
+        state = State(step, loss, tokens, self.seconds, self.job.digest, list(losses), list(self.skips))
+        self.writer.submit(state, files)

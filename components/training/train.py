@@ -78,6 +78,8 @@ def finished(job: Job, report: Report) -> bool:
 
 def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     """Export the last checkpoint; returns the facts of the phase."""
+    from safetensors import SafetensorError
+
     from components.training.arithmetic import exact_arithmetic
     from components.training.checkpoint import newest_verified
     from components.training.export import export
@@ -88,8 +90,11 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         raise TrainingError(f"Phase {job.config.phase.name} ended without a usable checkpoint in {job.checkpoints}.")
     model = fresh_model(job.config, job.samples, job.init)
     put_weights(model, found.tensors("model"), str(found.folder))
-    with exact_arithmetic(job.config.phase.threads):
-        export(model, job.samples, out)
+    try:
+        with exact_arithmetic(job.config.phase.threads):
+            export(model, job.samples, out)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"Phase {job.config.phase.name}: the export cannot be written to {out}: {error}") from error
     parameters, state = sum(p.numel() for p in model.parameters()), found.state
     return {
         "steps": state.step,
@@ -103,6 +108,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "flops": 6 * parameters * state.tokens,
         "resumed_from": told["resumed_from"],
         "warnings": told["warnings"],
+        "skips": state.skips,
     }
 
 

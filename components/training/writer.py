@@ -23,8 +23,7 @@ class CheckpointWriter:
         self._buffers: dict[str, dict[str, torch.Tensor]] = {}
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
-        for torn in checkpoints.glob(".step-*.partial"):
-            shutil.rmtree(torn)
+        self._remove_torn()
 
     @property
     def busy(self) -> bool:
@@ -57,3 +56,8 @@ class CheckpointWriter:
             prune(self.checkpoints, keep_last=self.keep_last, keep_best=self.keep_best)
         except Exception as error:
             self._error = error
+            self._remove_torn()  # a full disk has need of its room
+
+    def _remove_torn(self) -> None:
+        for torn in self.checkpoints.glob(".step-*.partial"):
+            shutil.rmtree(torn)

@@ -26,7 +26,7 @@ from components.training.writer import CheckpointWriter
 
 
 def state(step, loss=1.0):
-    return State(step=step, loss=loss, tokens=step, seconds=1.0, job="j")
+    return State(step=step, loss=loss, tokens=step, seconds=1.0, job="j", losses=[loss])
 
 
 def tensors(value=0.0):
@@ -107,8 +107,8 @@ def test_resuming_from_an_asynchronous_checkpoint_is_resuming_from_a_synchronous
             for step in range(12):
                 first.step(step)
                 if step == 6:
-                    now = State(step=7, loss=first.loss, tokens=first.tokens, seconds=0.0, job=first.job.digest)
-                    record.save(7, first.loss, first.tokens, first.tensors())
+                    now = State(7, first.loss, first.tokens, 0.0, first.job.digest, list(first.guard.losses))
+                    first.save(record, 7)
                     synchronous = {n: {k: t.clone() for k, t in f.items()} for n, f in first.tensors().items()}
             gate.set()
         write(tmp_path / "synchronous" / "checkpoints", now, synchronous)
@@ -120,10 +120,10 @@ def test_resuming_from_an_asynchronous_checkpoint_is_resuming_from_a_synchronous
 
 def test_the_newest_and_the_best_are_kept(tmp_path):
     writer = CheckpointWriter(tmp_path, keep_last=2, keep_best=1)
-    for step, loss in ((1, 3.0), (2, 1.0), (3, 2.0), (4, 2.5), (5, 2.2)):
+    for step, loss in ((10, 3.0), (20, 1.0), (25, 2.0), (31, 2.3), (33, 2.5), (35, 2.2)):
         writer.submit(state(step, loss), tensors())
     writer.wait()
-    assert steps(tmp_path) == [2, 4, 5]
+    assert steps(tmp_path) == [20, 25, 33, 35]  # the best, one from before what may be skipped, the last
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):
