@@ -95,6 +95,14 @@ class PrepareConfig(Strict):
     budget_seconds: Budget = 15
 
 
+class Adapter(Strict):
+    """Few weights beside those of the base, which stay as they are; merged into them for the export."""
+
+    method: Literal["lora"] = Field("lora", description="LoRA (Hu et al. 2021), on all linear layers but the last.")
+    rank: int = Field(16, ge=1, le=1024, description="Width of the adapter: how much it can learn, and what it takes.")
+    alpha: float = Field(32, gt=0, description="Its product counts alpha / rank times.")
+
+
 class TrainPhase(Strict):
     """One training run: what it starts from, what it learns from, and for how long."""
 
@@ -129,6 +137,9 @@ class TrainPhase(Strict):
     )
     weight_decay: float = Field(0.1, ge=0, description="Decoupled, on matrices only.")
     clip_norm: float = Field(1.0, gt=0, description="Longest gradient; a longer one is scaled down to it.")
+    adapter: Adapter | None = Field(
+        None, description="Train an adapter in place of the weights, as in `adapter = { rank = 16 }`."
+    )
     beta: float = Field(0.1, gt=0, description="How closely dpo keeps to the model it started from.")
     isolate_documents: bool = Field(
         False, description="For causal_lm: attention and positions stop at the boundaries of documents."
@@ -171,6 +182,8 @@ class TrainPhase(Strict):
         for option, objective in (("isolate_documents", "causal_lm"), ("pack_chats", "sft")):
             if getattr(self, option) and self.objective != objective:
                 raise ValueError(f"{option} is for the objective {objective}, not for {self.objective}")
+        if self.adapter and self.init == "random":
+            raise ValueError("an adapter stands beside weights that are there: set init, or leave adapter out")
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} are more than all steps together")
         if self.schedule == "wsd" and self.final_learning_rate == 0:
@@ -252,9 +265,24 @@ class Recipe(Strict):
     curate: CurateConfig = CurateConfig()
     prepare: PrepareConfig = PrepareConfig()
     train: tuple[TrainPhase, ...] = Field(min_length=1, description="The phases, in order.")
+    phases: tuple[Name, ...] | None = Field(
+        None, description='Which of the phases run, in their order: all, or for example `phases = ["lora"]`.'
+    )
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig
     rollout: Rollout = Rollout()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _chosen_phases(cls, content: Any) -> Any:
+        """Only the phases that run are part of the recipe: nothing else of it may depend on the others."""
+        if not isinstance(content, dict) or not content.get("phases"):
+            return content
+        phases = [phase for phase in content.get("train", ()) if isinstance(phase, dict)]
+        names = [str(phase.get("name")) for phase in phases]
+        if unknown := [name for name in content["phases"] if name not in names]:
+            raise ValueError(f"phases: there is no phase {unknown[0]!r}. Known: {', '.join(names)}")
+        return {**content, "train": [phase for phase in phases if phase.get("name") in content["phases"]]}
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> "Recipe":

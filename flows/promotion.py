@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 from prefect import suspend_flow_run
 from prefect.input import RunInput
@@ -98,12 +99,27 @@ def _lineage(run: Passage, judged: Judged) -> dict[str, str]:
         **run.tags(),
         "headwater.digest": judged.model.digest,
         "headwater.evaluation": judged.evaluation.digest,
+        **_adapter(judged.model.path),
         **({"headwater.base": run.outcome["base"]["digest"]} if "base" in run.outcome else {}),
         "headwater.gate": "passed" if judged.passed else "refused",
         "headwater.gate_report": "; ".join(run.outcome["gate"])[:4000],
         "headwater.licences": "; ".join(licences)[:4000],
         "headwater.step": made.identity if made else "",
         "ray.submission_id": (made.submission if made else None) or "none",
+    }
+
+
+def _adapter(export: Path) -> dict[str, str]:
+    """What a merged adapter is, and on which base it was trained: its digest."""
+    file = export / "adapter" / "adapter_config.json"
+    if not file.is_file():
+        return {}
+    config = json.loads(file.read_text())
+    what = f"{config['peft_type'].lower()}, rank {config['r']}, alpha {config['lora_alpha']:g}"
+    return {
+        "headwater.kind": "merged adapter",
+        "headwater.adapter": what,
+        "headwater.adapter_base": config["base_model_name_or_path"],
     }
 
 

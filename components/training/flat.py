@@ -24,14 +24,14 @@ class Sums:
 
 
 class FlatModel:
-    """Parameters as views of `values`, their gradients as views of the first part of `reduced`.
+    """Parameters that have gradients as views of `values`, their gradients as views of the first part of `reduced`.
 
     Matrices, which decay, come first; vectors (norms) follow. The tail of `reduced` carries the sums, so that one
     all-reduce moves everything. All vectors are fp32.
     """
 
     def __init__(self, model: nn.Module, *, num_metrics: int) -> None:
-        parameters = list(model.parameters())
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         matrices = [p for p in parameters if p.ndim >= 2]
         vectors = [p for p in parameters if p.ndim < 2]
         self.num_decayed = sum(_padded(p) for p in matrices)

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
+from components.training.adapters import trained
 from components.training.arithmetic import seed_step
 from components.training.checkpoint import Checkpoint, Tensors
 from components.training.config import Job
@@ -102,7 +103,7 @@ class Loop:
 
     def tensors(self) -> dict[str, Tensors]:
         """What a checkpoint holds of this worker's state, by file."""
-        model = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+        model = {name: parameter.detach() for name, parameter in trained(self.model).items()}
         return {"model": model, "optimizer": {"exp_avg": self.flat.exp_avg, "exp_avg_sq": self.flat.exp_avg_sq}}
 
     def save(self, record: Record, step: int) -> None:

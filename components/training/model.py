@@ -10,6 +10,7 @@ from components.artifacts import Export, Samples
 from components.errors import TrainingError
 from components.models import family
 from components.models.folder import construct, model_folder, read_config
+from components.training.adapters import adapted, trained
 from components.training.config import Job, TrainConfig
 
 
@@ -38,7 +39,7 @@ def initial_model(job: Job) -> nn.Module:
     model = fresh_model(job.config, job.samples, job.init)
     if job.init is not None:
         put_weights(model, exported_weights(job.init.path), str(job.init.path))
-    return model
+    return adapted(model, job.config.phase)
 
 
 def exported_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -50,8 +51,8 @@ def exported_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def put_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
-    """Copy `weights` into `model`: exactly its parameters, shared ones once. Raises TrainingError."""
-    parameters = dict(model.named_parameters())
+    """Copy `weights` into `model`: exactly the parameters it trains, shared ones once. Raises TrainingError."""
+    parameters = trained(model)
     if weights.keys() != parameters.keys():
         odd = sorted(weights.keys() ^ parameters.keys())
         raise TrainingError(f"The weights in {where} are of another architecture: {', '.join(odd[:3])} differ.")

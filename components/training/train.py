@@ -80,21 +80,28 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     """Export the last checkpoint; returns the facts of the phase."""
     from safetensors import SafetensorError
 
+    from components.training.adapters import merge, save_adapter, trained
     from components.training.arithmetic import exact_arithmetic
     from components.training.checkpoint import newest_verified
     from components.training.export import export
-    from components.training.model import fresh_model, put_weights
+    from components.training.loader import Loader
+    from components.training.model import fresh_model, initial_model, put_weights
 
     found = newest_verified(job.checkpoints, report, job=job.digest)
     if found is None:
         raise TrainingError(f"Phase {job.config.phase.name} ended without a usable checkpoint in {job.checkpoints}.")
-    model = fresh_model(job.config, job.samples, job.init)
+    phase = job.config.phase
+    model = initial_model(job) if phase.adapter else fresh_model(job.config, job.samples, job.init)
     put_weights(model, found.tensors("model"), str(found.folder))
+    num_trained = sum(p.numel() for p in trained(model).values())
     try:
-        with exact_arithmetic(job.config.phase.threads):
+        with exact_arithmetic(phase.threads):
+            if phase.adapter and job.init:
+                save_adapter(model, phase.adapter, job.init, out)
+                merge(model.eval(), Loader(job.samples, batch_size=1, seed=0).batch(0).input_ids)
             export(model, job.samples, out)
     except (OSError, SafetensorError) as error:
-        raise TrainingError(f"Phase {job.config.phase.name}: the export cannot be written to {out}: {error}") from error
+        raise TrainingError(f"Phase {phase.name}: the export cannot be written to {out}: {error}") from error
     parameters, state = sum(p.numel() for p in model.parameters()), found.state
     return {
         "steps": state.step,
@@ -105,7 +112,8 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
         "final_loss": state.loss,
         "parameters": parameters,
-        "flops": 6 * parameters * state.tokens,
+        "trained_parameters": num_trained,
+        "flops": (6 * parameters if num_trained == parameters else 4 * parameters + 6 * num_trained) * state.tokens,
         "resumed_from": told["resumed_from"],
         "warnings": told["warnings"],
         "skips": state.skips,

@@ -3,7 +3,7 @@
 import pytest
 
 from components.errors import RecipeError
-from components.recipe_file import read_recipe
+from components.recipe_file import read_recipe, validated
 
 RECIPE = """
 name = "mine"
@@ -59,6 +59,34 @@ def test_what_does_not_fit(recipe, setting, says):
     with pytest.raises(RecipeError, match=says) as raised:
         recipe(setting)
     assert len(str(raised.value).splitlines()) == 1
+
+
+CHOICE = """
+[[train]]
+name = "lora"
+init = "source:old"
+epochs = 1
+adapter = { rank = 4 }
+"""
+
+
+def test_phases_are_chosen(recipe):
+    text = RECIPE.replace("[[gate", CHOICE + "[[gate")
+    assert [phase.name for phase in recipe(text=text).train] == ["more", "lora"]
+    chosen = recipe('phases=["lora"]', text=text)
+    assert [phase.name for phase in chosen.train] == ["lora"]
+    assert validated(chosen.model_dump(mode="json"), "the UI") == chosen
+    assert chosen.train[0].adapter.rank == 4
+    with pytest.raises(RecipeError, match=r"phases: there is no phase 'full'. Known: more, lora"):
+        recipe('phases=["full"]', text=text)
+    with pytest.raises(RecipeError, match=r"train.lora.adapter.ranks: no such key. Known here: method, rank, alpha"):
+        recipe("train.lora.adapter.ranks=4", text=text)
+
+
+def test_an_adapter_needs_weights():
+    phase = {"name": "x", "epochs": 1, "adapter": {"rank": 4}}
+    with pytest.raises(RecipeError, match="an adapter stands beside weights that are there"):
+        validated({"name": "mine", "train": [phase]}, "here")
 
 
 def test_a_base_without_a_licence(recipe):
