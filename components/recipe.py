@@ -26,6 +26,9 @@ DATA_ROLES = {"sft": "instructions", "dpo": "preferences"}
 """What the source of a phase must be read as, for objectives that do not learn from the corpus."""
 
 
+BY_RULE = "[By rule](#hyperparameters-from-few-dials) in pretraining."
+
+
 class Strict(BaseModel):
     """Frozen, and no unknown keys."""
 
@@ -122,11 +125,11 @@ class TrainPhase(Strict):
     )
     tokens: int | None = Field(None, gt=0, description="Token budget; or give `epochs`.")
     epochs: float | None = Field(None, gt=0, description="Passages over the data; or give `tokens`.")
-    batch_size: int = Field(16, gt=0, description="Samples per optimizer step, over all workers.")
-    learning_rate: float = Field(3e-3, gt=0, description="At its peak.")
+    batch_size: int = Field(16, gt=0, description=f"Samples per optimizer step, over all workers. {BY_RULE}")
+    learning_rate: float = Field(3e-3, gt=0, description=f"At its peak. {BY_RULE}")
     warmup: Fraction = Field(0.05, description="Fraction of the steps with a rising learning rate.")
     schedule: Literal["cosine", "wsd", "constant"] = Field(
-        "cosine", description="Of the learning rate after the warm-up; wsd is stable, then decays."
+        "cosine", description=f"Of the learning rate after the warm-up; wsd is stable, then decays. {BY_RULE}"
     )
     decay: Fraction = Field(0.1, description="Fraction of the steps with a falling learning rate, for wsd.")
     final_learning_rate: Fraction = Field(
@@ -135,7 +138,7 @@ class TrainPhase(Strict):
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw", description="Muon is for the matrices of hidden layers; AdamW has the rest."
     )
-    weight_decay: float = Field(0.1, ge=0, description="Decoupled, on matrices only.")
+    weight_decay: float = Field(0.1, ge=0, description=f"Decoupled, on matrices only. {BY_RULE}")
     clip_norm: float = Field(1.0, gt=0, description="Longest gradient; a longer one is scaled down to it.")
     adapter: Adapter | None = Field(
         None, description="Train an adapter in place of the weights, as in `adapter = { rank = 16 }`."
@@ -274,15 +277,10 @@ class Recipe(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _chosen_phases(cls, content: Any) -> Any:
-        """Only the phases that run are part of the recipe: nothing else of it may depend on the others."""
-        if not isinstance(content, dict) or not content.get("phases"):
-            return content
-        phases = [phase for phase in content.get("train", ()) if isinstance(phase, dict)]
-        names = [str(phase.get("name")) for phase in phases]
-        if unknown := [name for name in content["phases"] if name not in names]:
-            raise ValueError(f"phases: there is no phase {unknown[0]!r}. Known: {', '.join(names)}")
-        return {**content, "train": [phase for phase in phases if phase.get("name") in content["phases"]]}
+    def _what_is_left_out(cls, content: Any) -> Any:
+        from components.hyperparameters import filled
+
+        return filled(_with_chosen_phases(content)) if isinstance(content, dict) else content
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> "Recipe":
@@ -335,6 +333,17 @@ class Recipe(Strict):
     def with_role(self, *roles: str) -> tuple[Source, ...]:
         """The sources that have one of `roles`, in the recipe's order."""
         return tuple(source for source in self.sources if source.role in roles)
+
+
+def _with_chosen_phases(content: dict[str, Any]) -> dict[str, Any]:
+    """Only the phases that run are part of the recipe: nothing else of it may depend on the others."""
+    if not content.get("phases"):
+        return content
+    phases = [phase for phase in content.get("train", ()) if isinstance(phase, dict)]
+    names = [str(phase.get("name")) for phase in phases]
+    if unknown := [name for name in content["phases"] if name not in names]:
+        raise ValueError(f"phases: there is no phase {unknown[0]!r}. Known: {', '.join(names)}")
+    return {**content, "train": [phase for phase in phases if phase.get("name") in content["phases"]]}
 
 
 def identity_fields(config: BaseModel) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import math
 
+from components.hyperparameters import advice
 from components.planning.accelerators import Accelerators
 from components.planning.architecture import Architecture
 from components.planning.budget import Data, length
@@ -36,12 +37,23 @@ class StepCost(Strict):
     """Of one worker, at its busiest."""
 
 
+class Hyperparameter(Strict):
+    """One that published rules know, as the recipe has it and as the rule would have it."""
+
+    name: str
+    value: float | str
+    rule: float | str
+    source: str
+
+
 class PhasePlan(Strict):
     """What one phase takes on this machine, and where else it would fit."""
 
     name: str
     batch_size: int
     learning_rate: float
+    hyperparameters: tuple[Hyperparameter, ...]
+    """Those that a rule holds for; none where the phase is not pretraining with a token budget."""
     trained_parameters: int
     tokens: int
     steps: int
@@ -100,6 +112,7 @@ def phase_plan(
         name=phase.name,
         batch_size=phase.batch_size,
         learning_rate=phase.learning_rate,
+        hyperparameters=hyperparameters(phase, recipe),
         trained_parameters=work.trained,
         tokens=tokens,
         steps=steps,
@@ -113,6 +126,15 @@ def phase_plan(
         change=_change(phase, work, workers * held.total, machine),
         accelerators=tuple(placement(name, table, work, based) for name in table.accelerators),
         instead=tuple(placement(name, table, other, based) for name in table.accelerators) if based else (),
+    )
+
+
+def hyperparameters(phase: TrainPhase, recipe: Recipe) -> tuple[Hyperparameter, ...]:
+    """What published rules say of the phase, beside what the recipe does."""
+    found = advice(phase.model_dump(), recipe.family, recipe.size, recipe.prepare.vocab_size, recipe.prepare.context)
+    return tuple(
+        Hyperparameter(name=name, value=getattr(phase, name), rule=rule.value, source=rule.source)
+        for name, rule in found.items()
     )
 
 

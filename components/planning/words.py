@@ -1,5 +1,7 @@
 """A plan in words: a line for a log, a page of Markdown for a person."""
 
+from collections.abc import Sequence
+
 from components.planning.memory import Memory
 from components.planning.phases import PhasePlan
 from components.planning.placing import Placement
@@ -30,6 +32,7 @@ def markdown(plan: Plan) -> str:
         f"Here: {plan.energy_kwh:,.3g} kWh; {cost}.",
         "\n".join(_here(plan)),
         *(f"{phase.name} does not fit here: {phase.change}." for phase in plan.phases if phase.change),
+        *("\n".join(_by_rule(phase)) for phase in plan.phases if phase.hyperparameters),
         "\n".join(_elsewhere(plan)),
         *("\n".join(_compared(phase, plan.money.currency)) for phase in plan.phases if phase.instead),
         "Assumed:\n" + "\n".join(f"- {line}" for line in plan.assumptions),
@@ -55,6 +58,16 @@ def _here(plan: Plan) -> list[str]:
     ]
     titles = ("phase", "batch", "rate", "tokens", "steps", "FLOPs", *KINDS, "all workers (GiB)", "time")
     return table(titles, rows)
+
+
+def _by_rule(phase: PhasePlan) -> list[str]:
+    """The hyperparameters of a phase beside what published rules give for its size and tokens."""
+    rows = [(h.name, _value(h.value), _value(h.rule), h.source) for h in phase.hyperparameters]
+    return table((phase.name, "recipe", "by rule", "the rule"), rows)
+
+
+def _value(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _elsewhere(plan: Plan) -> list[str]:
@@ -85,7 +98,7 @@ def _kinds(held: Memory) -> tuple[str, ...]:
     return tuple(f"{getattr(held, kind) / 2**30:.2f}" for kind in KINDS)
 
 
-def table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     """A Markdown table whose columns are aligned, so that it reads well in a terminal too."""
     widths = [max(len(cell) for cell in column) for column in zip(titles, *rows, strict=True)]
     lines = [titles, tuple("-" * width for width in widths), *rows]

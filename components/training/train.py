@@ -80,6 +80,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     """Export the last checkpoint; returns the facts of the phase."""
     from safetensors import SafetensorError
 
+    from components.models.base import active_parameters
     from components.training.adapters import merge, save_adapter, trained
     from components.training.arithmetic import exact_arithmetic
     from components.training.checkpoint import newest_verified
@@ -102,7 +103,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
             export(model, job.samples, out)
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"Phase {phase.name}: the export cannot be written to {out}: {error}") from error
-    parameters, state = sum(p.numel() for p in model.parameters()), found.state
+    parameters, active, state = sum(p.numel() for p in model.parameters()), active_parameters(model), found.state
     return {
         "steps": state.step,
         "tokens": state.tokens,
@@ -113,7 +114,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "final_loss": state.loss,
         "parameters": parameters,
         "trained_parameters": num_trained,
-        "flops": (6 * parameters if num_trained == parameters else 4 * parameters + 6 * num_trained) * state.tokens,
+        "flops": (6 * active if num_trained == parameters else 4 * active + 6 * num_trained) * state.tokens,
         "resumed_from": told["resumed_from"],
         "warnings": told["warnings"],
         "skips": state.skips,

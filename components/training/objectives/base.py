@@ -13,6 +13,7 @@ from components.artifacts import Samples
 from components.recipe import TrainPhase
 from components.training.batch import IGNORED, Batch
 from components.training.group import Group
+from components.training.router import has_experts, router_loss
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,19 @@ def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Loss, torch.Tensor]
 
     Padding stands on the right, where a causal model's earlier positions cannot see it: no attention mask is needed,
     which keeps attention on its fast path. Positions that start anew in a row keep attention from crossing there.
+
+    The losses of a model's routers are part of the gradient, each micro-batch's with the weight of its targets, and
+    not of the value: what is shown stays the cross-entropy, which a dense model can be compared by.
     """
-    logits = model(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False).logits
+    routed = has_experts(getattr(model, "config", None))
+    asked = {"output_router_logits": True} if routed else {}
+    found = model(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, **asked)
+    logits, num_targets = found.logits, int((batch.labels != IGNORED).sum())
     loss = cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
-    return Loss(loss, int((batch.labels != IGNORED).sum())), logits
+    if routed:
+        router = router_loss(model.config, found.router_logits, batch.attention_mask.bool().flatten())
+        loss = loss + num_targets * (router - router.detach())
+    return Loss(loss, num_targets), logits
 
 
 def label_logs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
