@@ -103,7 +103,7 @@ class Adapter(Strict):
 
     method: Literal["lora"] = Field("lora", description="LoRA (Hu et al. 2021), on all linear layers but the last.")
     rank: int = Field(16, ge=1, le=1024, description="Width of the adapter: how much it can learn, and what it takes.")
-    alpha: float = Field(32, gt=0, description="Its product counts alpha / rank times.")
+    alpha: int = Field(32, gt=0, description="Its product counts alpha / rank times.")
 
 
 class TrainPhase(Strict):

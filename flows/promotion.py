@@ -115,7 +115,7 @@ def _adapter(export: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
     config = json.loads(file.read_text())
-    what = f"{config['peft_type'].lower()}, rank {config['r']}, alpha {config['lora_alpha']:g}"
+    what = f"{config['peft_type'].lower()}, rank {config['r']}, alpha {config['lora_alpha']}"
     return {
         "headwater.kind": "merged adapter",
         "headwater.adapter": what,

@@ -73,9 +73,10 @@ def _model(found: ModelFolder) -> Any:
 
     kind: dict[str, Any] = {"dtype": torch.float32} if found.gguf else {"dtype": "auto", "use_safetensors": True}
     try:
-        model, loaded = AutoModelForCausalLM.from_pretrained(**found.where, **kind, output_loading_info=True)
+        both: Any = AutoModelForCausalLM.from_pretrained(**found.where, **kind, output_loading_info=True)
     except Exception as error:  # safetensors and transformers have many words for a file that is not what it should be
         raise SourceError(f"{found.path} cannot be loaded: {_first_line(error)}") from None
+    model, loaded = both
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if names := sorted(map(str, loaded.get(what, ()))):
             raise SourceError(f"{found.path}: {what.replace('_keys', '')} weights, {', '.join(names[:3])}.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.msgpack", "*.h5")
-OBJECTIVES = ("causal_lm", "sft", "dpo")
+OBJECTIVES: tuple[str, ...] = ("causal_lm", "sft", "dpo")
 """What an adopted decoder can be trained for."""
 
 
