@@ -10,6 +10,7 @@ from rich.table import Table
 
 from components.ledger import Ledger, runs, work
 from components.ledger.tables import RunRow
+from flows.notes import noted
 
 STATUS_STYLE = {"executed": "green", "skipped": "dim", "failed": "red", "running": "yellow"}
 
@@ -69,9 +70,7 @@ class Watcher:
             if "warning" in report.row:
                 self.console.print(f"  [yellow]{name}: {report.row['warning']}[/]")
             if self.bar is not None and report.row.get("total"):
-                note = f"{report.row['done']:g}/{report.row['total']:g} {report.row.get('unit', '')}"
-                if "loss" in report.row:
-                    note += f"  loss {report.row['loss']:.3f}  {report.row.get('tokens_per_second', 0):,.0f} tokens/s"
+                note = noted(report.row)
                 self.progress.update(self.bar, total=report.row["total"], completed=report.row["done"], note=note)
 
     def _close(self) -> None:

@@ -36,7 +36,7 @@ _LLAMA_3_2 = {
 }
 
 SIZES: dict[str, dict[str, Any]] = {
-    "debug": {**small(hidden=32, layers=2, heads=2, kv_heads=1, mlp=96), **_NORM},
+    "debug": {**small(hidden=32, layers=2, heads=4, kv_heads=2, mlp=96), **_NORM},
     "0.5m": {**small(hidden=96, layers=3, heads=3, kv_heads=1, mlp=256), **_NORM},
     "2m": {**small(hidden=160, layers=6, heads=5, kv_heads=1, mlp=448), **_NORM},
     "5m": {**small(hidden=256, layers=6, heads=4, kv_heads=2, mlp=640, vocab_size=4096, context=512), **_NORM},

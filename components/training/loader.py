@@ -1,7 +1,8 @@
 """Batches out of memory-mapped samples."""
 
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,6 +31,8 @@ class Loader:
         self.context: int = described.get("context", 0)
         self.pad_token_id: int = described.get("pad_token_id", 0)
         self.batch_size, self.seed = batch_size, seed
+        self.seconds = 0.0
+        """Spent in reading samples so far."""
         self._read: Kind = open_kind(samples, described, **options)
 
     @classmethod
@@ -55,21 +58,26 @@ class Loader:
 
     def batch(self, step: int, *, rank: int = 0, world_size: int = 1) -> Batch:
         """The part of the batch of `step` that is `rank`'s."""
-        first = step * self.batch_size
-        return self.samples([first + i for i in share(self.batch_size, rank, world_size)])
+        return self.samples(self.indices(step, rank, world_size))
 
-    def micro_batches(self, step: int, *, size: int, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
-        """The same part of the batch in pieces of at most `size` samples, each read when it is asked for."""
-        indices = [step * self.batch_size + i for i in share(self.batch_size, rank, world_size)]
-        for start in range(0, len(indices), size):
-            yield self.samples(indices[start : start + size])
+    def micro_batches(self, step: int, *, size: int | None, rank: int = 0, world_size: int = 1) -> list[Batch]:
+        """The same part of the batch in pieces of at most `size` samples, or in one; none where the part is empty."""
+        indices = self.indices(step, rank, world_size)
+        size = size or max(1, len(indices))
+        return [self.samples(indices[start : start + size]) for start in range(0, len(indices), size)]
+
+    def indices(self, step: int, rank: int, world_size: int) -> range:
+        """The global indices of `rank`'s part of the batch of `step`."""
+        part, first = share(self.batch_size, rank, world_size), step * self.batch_size
+        return range(first + part.start, first + part.stop)
 
     def samples(self, indices: Sequence[int]) -> Batch:
         """The samples with these global indices, in this order."""
+        start = time.perf_counter()
         numbers = [self.number(index) for index in indices]
         rows = self._read.rows(numbers)
         positions = [row.position_ids for row in rows if row.position_ids is not None]
-        return Batch(
+        batch = Batch(
             input_ids=padded([row.input_ids for row in rows], self.pad_token_id),
             labels=padded([row.labels for row in rows], IGNORED),
             num_tokens=sum(len(row.input_ids) for row in rows) if self._read.has_text else len(numbers),
@@ -78,6 +86,8 @@ class Loader:
             position_ids=padded(positions, 0) if positions else None,
             tensors=self._read.tensors(numbers),
         )
+        self.seconds += time.perf_counter() - start
+        return batch
 
     def number(self, index: int) -> int:
         """Which sample has the global `index`: its number in the samples."""

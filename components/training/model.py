@@ -65,14 +65,20 @@ def exported_weights(folder: Path, architecture: type[nn.Module]) -> dict[str, t
 
 def put_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
     """Copy `weights` into `model`: exactly the parameters it trains, shared ones once. Raises TrainingError."""
+    check_weights(model, weights, where)
+    with torch.no_grad():
+        for name, parameter in trained(model).items():
+            parameter.copy_(weights[name])
+
+
+def check_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
+    """Refuse `weights` that are not exactly what `model` trains. Raises TrainingError."""
     parameters = trained(model)
     if weights.keys() != parameters.keys():
         odd = sorted(weights.keys() ^ parameters.keys())
         raise TrainingError(f"The weights in {where} are of another architecture: {', '.join(odd[:3])} differ.")
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            if weights[name].shape != parameter.shape:
-                raise TrainingError(
-                    f"{name} in {where} has the shape {tuple(weights[name].shape)}, here {tuple(parameter.shape)}."
-                )
-            parameter.copy_(weights[name])
+    for name, parameter in parameters.items():
+        if weights[name].shape != parameter.shape:
+            raise TrainingError(
+                f"{name} in {where} has the shape {tuple(weights[name].shape)}, here {tuple(parameter.shape)}."
+            )

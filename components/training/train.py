@@ -6,6 +6,7 @@ from typing import Any
 from components.artifacts import Export, Facts, Report, Samples
 from components.digests import file_digest
 from components.errors import TrainingError, UnknownName
+from components.faults import point
 from components.models import family
 from components.models.folder import OBJECTIVES
 from components.training.config import Job, TrainConfig
@@ -96,11 +97,13 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     put_weights(model, found.tensors("model"), str(found.folder))
     num_trained = sum(p.numel() for p in trained(model).values())
     try:
+        point("export.begun")
         with exact_arithmetic(phase.threads):
             if phase.adapter and job.init:
                 save_adapter(model, phase.adapter, job.init, out)
                 merge(model.eval(), Loader(job.samples, batch_size=1, seed=0).batch(0).input_ids)
             export(model, job.samples, out)
+        point("export.written")
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"Phase {phase.name}: the export cannot be written to {out}: {error}") from error
     parameters, active, state = sum(p.numel() for p in model.parameters()), active_parameters(model), found.state
@@ -109,7 +112,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "tokens": state.tokens,
         "seconds": round(state.seconds, 3),
         "loop_seconds": round(state.seconds, 3),
-        "memory_bytes": told["memory_bytes"] * max(1, job.config.phase.num_workers),
+        "memory_bytes": told["memory_bytes"] * job.config.phase.most_workers,
         "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
         "final_loss": state.loss,
         "parameters": parameters,

@@ -1,6 +1,6 @@
 """What an objective is: a batch in, a summed loss and summed metrics out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -59,7 +59,7 @@ class Objective:
     """Whether `loss` compares with the model that the phase started from, which is kept frozen for it."""
     settings: Callable[[TrainPhase, Samples], dict[str, Any]] = _no_settings
     """Keyword arguments of `loss` (and `accumulate`) for a phase; raises TrainingError where the samples do not do."""
-    accumulate: Callable[..., Loss] | None = None
+    accumulate: Callable[..., Iterator[Loss]] | None = None
     """For a loss that couples the samples of a batch, in place of `backward` below; same arguments, no reference."""
 
     def of(self, phase: TrainPhase, samples: Samples) -> "Objective":
@@ -72,21 +72,20 @@ class Objective:
 
     def backward(
         self, model: nn.Module, micro_batches: Sequence[Batch], group: Group, reference: nn.Module | None = None
-    ) -> Loss | None:
-        """Add the gradient of this worker's part of a batch to the parameters' `grad`; returns its sums.
+    ) -> Iterator[Loss]:
+        """Add the gradient of one micro-batch after the other to the parameters' `grad`; yields its sums after each.
 
         The parts of all workers add up to the gradient of the whole batch's summed loss. `micro_batches` are held one
-        at a time; without any the answer is None. Every worker of `group` must call this, for the same batch.
+        at a time. Every worker of `group` must go through this, for the same batch, also one without any.
         """
         if self.accumulate:
-            return self.accumulate(model, micro_batches, group)
+            yield from self.accumulate(model, micro_batches, group)
+            return
         beside = (reference,) if self.needs_reference else ()
-        total: Loss | None = None
         for batch in micro_batches:
             found = self.loss(model, batch, *beside)
             found.loss_sum.backward()
-            total = total + found.detached() if total else found.detached()
-        return total
+            yield found.detached()
 
 
 def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Loss, torch.Tensor]:
