@@ -33,14 +33,15 @@ def checked(recipe: Recipe) -> Recipe:
     from components.preparation.processors import processor
     from components.training.objectives import objectives
 
-    family(recipe.family).fields(recipe.size)
+    if recipe.size is not None:
+        family(recipe.family).fields(recipe.size)
     filters(recipe.curate.filters)
     known(recipe.curate.mask)
     processor(recipe.prepare.processor)
     for phase in recipe.train:
         if phase.objective not in objectives():
             raise UnknownName("objective", phase.objective, objectives())
-        if phase.objective not in family(recipe.family).objectives:
+        if recipe.size is not None and phase.objective not in family(recipe.family).objectives:
             raise UnknownName(f"objective of {recipe.family}", phase.objective, family(recipe.family).objectives)
     if recipe.evaluate.tasks and "completions" not in family(recipe.family).endpoints:
         raise RecipeError(f"evaluate.tasks are questions to a model that writes, and {recipe.family} is none.")
@@ -53,6 +54,7 @@ def _readable(source: Source) -> None:
     """Raises SourceError where a source is missing, or a line of its items is malformed: now, not after the training."""
     from components.artifacts import SourceFiles
     from components.evaluation.tasks import read_items
+    from components.models.folder import model_folder, read_config
     from components.preparation.chats import read_chats
     from components.preparation.preferences import read_preferences
     from components.sources import source_files
@@ -69,6 +71,8 @@ def _readable(source: Source) -> None:
             pass
     if source.role == "evaluation":
         read_items(files)
+    if source.role == "base":
+        read_config(model_folder(path))
 
 
 def plan(asked: argparse.Namespace) -> int:

@@ -20,11 +20,8 @@ class Processor:
     train: Callable[[Iterable[str], int], "Tokenizer"]
     """train(texts, vocab_size): a tokenizer of at most so many tokens; the same texts give the same one."""
     save: Callable[["Tokenizer", Path, int], None]
-    """save(tokenizer, folder, context): the new folder that AutoTokenizer loads."""
-    end: str
-    """The token that ends a document."""
-    pad: str
-    """The token that fills a row up."""
+    """save(tokenizer, folder, context): the new folder that AutoTokenizer loads, whose settings name an eos_token, which
+    ends a document, and a pad_token."""
 
 
 def processors() -> list[str]:

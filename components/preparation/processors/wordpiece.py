@@ -52,4 +52,4 @@ def save(tokenizer: "Tokenizer", folder: Path, context: int) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
-PROCESSOR = Processor(train=train, save=save, end=END, pad=PAD)
+PROCESSOR = Processor(train=train, save=save)
