@@ -1,6 +1,7 @@
 """What every family promises, through the stages themselves: its debug size is prepared for, trained, exported, measured."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -68,9 +69,8 @@ def test_gradients_reach_every_parameter_and_a_seed_gives_the_same_weights(name,
 @pytest.mark.parametrize("name", families())
 def test_a_family_learns_exports_is_measured_and_answers(name, config, samples_for, corpus, run_train, tmp_path):
     samples = samples_for(name)
-    out, facts, reports = run_train(config(name), samples, name="pretrain")
-    losses = [line["loss"] for line in reports if "loss" in line]
-    assert facts["final_loss"] < 0.95 * losses[0]
+    out, facts, _ = run_train(config(name), samples, name="pretrain")
+    assert facts["final_loss"] < math.log(samples.json("samples.json")["vocab_size"]) - 0.4, "less than a blind guess"
     assert family_of(out).name == name
 
     again, _, _ = run_train(config(name, name="more", tokens=512, learning_rate=1e-9), samples, Export(out), "more")
