@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.errors import SourceError
 from components.packages.names import is_package, package
+from components.recipe_workers import wrong_division
 
 NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 PLACE: dict[str, Any] = {"identity": False}
@@ -33,6 +34,10 @@ class Strict(BaseModel):
     """Frozen, and no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    def places(self) -> frozenset[str]:
+        """Fields that are no part of the identity, given the values of the others; beside those marked PLACE."""
+        return frozenset()
 
 
 class Source(Strict):
@@ -113,6 +118,12 @@ class TrainPhase(Strict):
     tokens: int | None = Field(None, gt=0, description="Token budget; or give `epochs`.")
     epochs: float | None = Field(None, gt=0, description="Passages over the data; or give `tokens`.")
     batch_size: int = Field(16, gt=0, description=f"Samples per optimizer step, over all workers. {BY_RULE}")
+    micro_batch_size: int | None = Field(
+        None,
+        gt=0,
+        description="Samples that a worker takes through the model at once, so as to need less memory; the gradients of "
+        "its share add up. Its whole share, if left out.",
+    )
     learning_rate: float = Field(3e-3, gt=0, description=f"At its peak. {BY_RULE}")
     warmup: Fraction = Field(0.05, description="Fraction of the steps with a rising learning rate.")
     schedule: Literal["cosine", "wsd", "constant"] = Field(
@@ -135,7 +146,29 @@ class TrainPhase(Strict):
         False, description="For sft: several chats in one row of the context, each with attention of its own."
     )
     precision: Literal["fp32"] = Field("fp32", description="Of weights, gradients and optimizer state.")
-    num_workers: int = Field(2, ge=0, le=1024, description="Processes of Ray Train; 0 trains in the driver.")
+    num_workers: int | tuple[int, int] = Field(
+        2,
+        description="Processes of Ray Train; 0 trains in the driver. A range [1, 4] is elastic: as many as the cluster has "
+        "room for, also when nodes come and go.",
+    )
+    parallel: Literal["replicated", "fsdp"] = Field(
+        "replicated", description="Whether each worker has all of the weights and optimizer state, or a shard of them."
+    )
+    tensor_parallel: int = Field(
+        1,
+        gt=0,
+        description="Workers that share each layer, for decoders and with fsdp; num_workers is a multiple of it.",
+    )
+    reproducible: bool = Field(
+        False,
+        description="The same bits for any number of workers, which is then no part of the identity: costs speed.",
+    )
+    micro_shards: int | None = Field(
+        None,
+        gt=0,
+        description="Parts of a batch whose gradients are added in a fixed order where `reproducible` is set: a power of "
+        "two, at least as many as workers. 4, if left out.",
+    )
     threads: int = Field(1, gt=0, description="CPU threads per worker: part of the arithmetic, so part of the recipe.")
     seed: int = Field(0, description="Of the first weights and of the order of samples.")
     checkpoint_seconds: float = Field(
@@ -164,11 +197,29 @@ class TrainPhase(Strict):
             raise ValueError("give exactly one of tokens and epochs")
         return self
 
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """The fewest and the most processes that train at a time."""
+        if isinstance(self.num_workers, tuple):
+            return self.num_workers
+        return max(1, self.num_workers), max(1, self.num_workers)
+
+    @property
+    def most_workers(self) -> int:
+        """The most processes that train at a time."""
+        return self.worker_range[1]
+
+    def places(self) -> frozenset[str]:
+        """The number of workers, where it does not change the bits."""
+        return frozenset({"num_workers"}) if self.reproducible else frozenset()
+
     @model_validator(mode="after")
     def _options_fit_together(self) -> "TrainPhase":
         for option, objective in (("isolate_documents", "causal_lm"), ("pack_chats", "sft")):
             if getattr(self, option) and self.objective != objective:
                 raise ValueError(f"{option} is for the objective {objective}, not for {self.objective}")
+        if wrong := wrong_division(self):
+            raise ValueError(wrong)
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} are more than all steps together")
         if self.schedule == "wsd" and self.final_learning_rate == 0:
@@ -314,9 +365,10 @@ class Recipe(Strict):
 def identity_fields(config: BaseModel) -> dict[str, Any]:
     """The fields of a config that decide what comes out, as JSON values; those marked PLACE are left out, at any depth."""
     kept: dict[str, Any] = {}
+    places = config.places() if isinstance(config, Strict) else ()
     for name, field in type(config).model_fields.items():
         extra = field.json_schema_extra
-        if isinstance(extra, dict) and extra.get("identity") is False:
+        if name in places or (isinstance(extra, dict) and extra.get("identity") is False):
             continue
         value = getattr(config, name)
         if isinstance(value, BaseModel):

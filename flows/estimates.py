@@ -69,7 +69,7 @@ def _cost(
 ) -> StepCost | None:
     """What real steps of `phase` take; None where none can be tried here."""
     what = _probe(recipe, phase, shapes, data, seconds)
-    if what is None or phase.num_workers > machine.cores:
+    if what is None or phase.most_workers > machine.cores:
         return None
     known = here.home / "cache" / "steps" / f"{_key(what)}.json"
     if (kept := _kept(known)) is not None:
@@ -78,7 +78,7 @@ def _cost(
     parts = [what] if likely <= STEP_SECONDS else _parts(what, likely)
     worked = [work_of(part.config.phase, recipe, shapes, 0) for part in parts]
     needed = max(memory_here(p.config.phase, w).total for p, w in zip(parts, worked, strict=True))
-    if needed * max(1, phase.num_workers) > ROOM * _free() or likely * _share(parts[-1], what) > LONGEST:
+    if needed * phase.most_workers > ROOM * _free() or likely * _share(parts[-1], what) > LONGEST:
         return None
     say(f"Trying a few steps of phase {phase.name} to see how long they take.")
     try:
@@ -113,7 +113,7 @@ def _probe(recipe: Recipe, phase: TrainPhase, shapes: Architecture, data: Data, 
 def _parts(what: Probe, likely: float) -> list[Probe]:
     """`what` with a small batch and with one of twice the size."""
     phase = what.config.phase
-    least = max(1, phase.num_workers)
+    least = phase.most_workers
     few = max(least, int(phase.batch_size * STEP_SECONDS / likely / 2))
     if 2 * few >= phase.batch_size:
         return [what]

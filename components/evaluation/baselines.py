@@ -99,6 +99,13 @@ def fit(documents: Sequence[Ids], vocab_size: int) -> Interpolated:
     return Interpolated(Counts.of(contexts, symbols, vocab_size), unigram_weight, likeliest_weight(upper, lower))
 
 
+def xz_bits(texts: Sequence[str]) -> int:
+    """Bits that `xz -9` makes of `texts` one after another: LZMA2, which knows nothing but these very texts."""
+    import lzma
+
+    return 8 * len(lzma.compress("".join(texts).encode(), preset=9))
+
+
 def likeliest_weight(upper: Floats, lower: Floats) -> float:
     """The w in (0, 1) under which samples of w * upper + (1 - w) * lower are likeliest, by EM.
 

@@ -23,6 +23,7 @@ SHOWN_PER_PROMPT = 2
 BASELINES = {
     "bits_per_byte": "model",
     "token_bigram_bits_per_byte": "token bigram",
+    "xz_bits_per_byte": "xz -9",
     "byte_bigram_bits_per_byte": "byte bigram",
     "byte_unigram_bits_per_byte": "byte unigram",
 }
@@ -41,9 +42,11 @@ def evaluate(
 
     bits_per_byte and perplexity (per token) are those of the held-out documents, read in windows of the model's
     context in which each token is scored once; bytes are those of the text in UTF-8. Standard errors are over
-    documents (known_words: over samples), by the delta method for a ratio of sums. The baselines are fitted on the
-    training split alone. `items` are the sources of config.tasks. Raises EmptyResult where a split has no text, and
-    StoreError where model and tokenizer do not fit together.
+    documents (known_words: over samples), by the delta method for a ratio of sums. The n-gram baselines are fitted on
+    the training split alone; xz's is what `xz -9` makes of the held-out text. A model with experts gets the least and
+    the most share that one of them has in a layer, as a multiple of what would be fair. `items` are the sources of
+    config.tasks. Raises EmptyResult where a split has no text, and StoreError where model and tokenizer do not fit
+    together.
     """
     clock = Clock()
     train = [text for text in _texts(corpus, "train") if text]
@@ -57,13 +60,14 @@ def evaluate(
         model, tokenizer = _load(export)
         clock.lap("load")
         scores, sizes = _likelihood(model, tokenizer, train, held_out, report, clock)
+        experts = _experts(model, tokenizer, held_out, scores, clock)
         texts, scores["known_words"] = _sampled(config, model, tokenizer, train, clock)
         if config.tasks:
             from components.evaluation.tasks import run_tasks
 
             scores |= run_tasks(config.tasks, items, model, tokenizer, scratch=scratch, report=report)
             clock.lap("tasks")
-    content = {"scores": {name: _rounded(score) for name, score in scores.items()}, "texts": texts, **sizes}
+    content = {"scores": {name: _rounded(score) for name, score in scores.items()}, "texts": texts, **experts, **sizes}
     (out / "report.json").write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
     (out / "report.html").write_text(_page(config, content), "utf-8")
     clock.lap("page")
@@ -164,10 +168,27 @@ def _likelihood(
         "token_bigram_bits_per_byte": of_tokens.bigram_bits(documents),
     }
     scores = {name: _score(*scoring.ratio(total, num_bytes), "bits/byte") for name, total in bits.items()}
+    scores["xz_bits_per_byte"] = _score(baselines.xz_bits(held_out) / float(num_bytes.sum()), None, "bits/byte")
     scores["perplexity"] = _score(perplexity, None if error is None else perplexity * error, "per token")
     clock.lap("baselines")
     sizes = {"documents": len(held_out), "bytes": int(num_bytes.sum()), "tokens": int(num_tokens.sum())}
     return scores, {**sizes, "context": _context(model)}
+
+
+def _experts(
+    model: Any, tokenizer: Any, held_out: list[str], scores: dict[str, Any], clock: Clock
+) -> dict[str, list[list[float]]]:
+    """{"experts": shares by layer} of a model that has some, whose extremes become scores; else nothing."""
+    from components.evaluation.experts import expert_shares
+    from components.evaluation.scoring import encode
+
+    shares = expert_shares(model, encode(tokenizer, held_out), context=_context(model))
+    if shares is None:
+        return {}
+    scores["least_expert_share"] = _score(float(shares.min()), None, "of the fair share")
+    scores["most_expert_share"] = _score(float(shares.max()), None, "of the fair share")
+    clock.lap("experts")
+    return {"experts": shares.round(4).tolist()}
 
 
 def _bytes(text: str) -> "NDArray[np.int64]":

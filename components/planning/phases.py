@@ -104,7 +104,7 @@ def phase_plan(
 ) -> PhasePlan:
     """The plan of one phase, whose model has these `shapes`."""
     steps, tokens = length(phase, recipe, data)
-    work, workers = work_of(phase, recipe, shapes, tokens), max(1, phase.num_workers)
+    work, workers = work_of(phase, recipe, shapes, tokens), phase.most_workers
     held = memory_here(phase, work, cost)
     loop = _measured_loop(phase, steps, cost) if cost else work.flops / _assumed_rate(phase, machine)
     based = phase.init != "random"
@@ -141,7 +141,7 @@ def hyperparameters(phase: TrainPhase, recipe: Recipe) -> tuple[Hyperparameter, 
 
 def memory_here(phase: TrainPhase, work: Work, cost: StepCost | None = None) -> Memory:
     """Memory of one worker: the state by its size, the rest as it was measured, or by formula."""
-    share = math.ceil(phase.batch_size / max(1, phase.num_workers))
+    share = math.ceil(phase.batch_size * phase.tensor_parallel / phase.most_workers)
     samples = min(share, getattr(phase, "micro_batch_size", None) or share)
     held = memory(
         work.shapes,
@@ -150,6 +150,7 @@ def memory_here(phase: TrainPhase, work: Work, cost: StepCost | None = None) -> 
         precision=work.precision,
         adapter_rank=work.adapter_rank,
         checkpointing=work.checkpointing,
+        devices=phase.most_workers if phase.parallel == "fsdp" else 1,
     )
     if cost is None:
         return held
@@ -165,7 +166,7 @@ def step_seconds(phase: TrainPhase, recipe: Recipe, shapes: Architecture, machin
 
 def cores(phase: TrainPhase, machine: Machine) -> int:
     """Cores that a phase keeps busy."""
-    return min(machine.cores, max(1, phase.num_workers) * phase.threads)
+    return min(machine.cores, phase.most_workers * phase.threads)
 
 
 def _assumed_rate(phase: TrainPhase, machine: Machine) -> float:

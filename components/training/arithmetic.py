@@ -26,6 +26,6 @@ def exact_arithmetic(threads: int) -> Iterator[None]:
         deterministic.fill_uninitialized_memory = filled_before  # type: ignore[attr-defined]
 
 
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Make what a model draws in a step (dropout) a function of the step: then no random state has to be kept."""
-    torch.manual_seed(int.from_bytes(blake2b(f"{seed}/{step}/{rank}".encode(), digest_size=7).digest(), "little"))
+def seed_draws(seed: int, index: int) -> None:
+    """Make what a model draws (dropout) a function of the global index of a sample: then no random state has to be kept."""
+    torch.manual_seed(int.from_bytes(blake2b(f"{seed}/{index}".encode(), digest_size=7).digest(), "little"))

@@ -9,21 +9,26 @@ from contextlib import contextmanager
 from typing import Any
 
 from components.errors import ServiceError, TrainingError
+from components.recipe import TrainPhase
 from components.training.config import Job
 
 MAX_FAILURES = 3
 """Lost workers are replaced so many times; each attempt resumes from our newest checkpoint, never from Ray's."""
 
+RESIZE_SECONDS = 60.0
+"""How often an elastic phase looks for room for more workers; a lost one is missed at once."""
 STALL_SECONDS = 900
 """A worker that says nothing for so long (its input stalls, its machine hangs) counts as lost."""
 
 
 def run_workers(job: Job) -> None:
     """Train to the last checkpoint with the workers that the phase asks for. Raises TrainingError."""
-    if job.config.phase.num_workers == 0:
+    phase = job.config.phase
+    if phase.num_workers == 0:
         _work(job.as_json())
         return
-    with _connected(job.config.phase.num_workers):
+    with _connected(phase.most_workers):
+        _check_room(phase)
         _fit(job)
 
 
@@ -54,6 +59,19 @@ def _work(job: dict[str, Any]) -> None:
             raise
 
 
+def _check_room(phase: TrainPhase) -> None:
+    """Refuse what Ray would wait for without end. Raises TrainingError."""
+    import ray
+
+    fewest, _ = phase.worker_range
+    cores = int(ray.cluster_resources().get("CPU", 0))
+    if fewest > cores:
+        raise TrainingError(
+            f"Phase {phase.name} wants {fewest} workers of one CPU each, and the Ray cluster has {cores}: lower "
+            "num_workers, or add nodes."
+        )
+
+
 def _fit(job: Job) -> None:
     from ray.exceptions import RayActorError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -61,11 +79,16 @@ def _fit(job: Job) -> None:
 
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     storage = job.scratch / "ray"
+    workers: dict[str, Any] = {  # the annotations are those of Ray Train's first version
+        "num_workers": job.config.phase.num_workers,
+        "resources_per_worker": {"CPU": 1},
+        "elastic_resize_monitor_interval_s": RESIZE_SECONDS,
+    }
     trainer = TorchTrainer(
         _work,
         train_loop_config=job.as_json(),
         torch_config=TorchConfig(backend="gloo", timeout_s=STALL_SECONDS),
-        scaling_config=ScalingConfig(num_workers=job.config.phase.num_workers, resources_per_worker={"CPU": 1}),
+        scaling_config=ScalingConfig(**workers),
         # A name used before would make Ray continue from its own snapshot, also after success.
         run_config=RunConfig(
             name=f"attempt-{uuid.uuid4().hex[:12]}",

@@ -4,23 +4,11 @@ One vector is one all-reduce, one norm and one optimizer step, in an order that 
 workers the same batches give the same bits.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
 ALIGNMENT = 16
 """Each parameter starts at a multiple of so many floats (64 bytes), as the matrix kernels like it."""
-
-
-@dataclass
-class Sums:
-    """What is summed over the workers beside the gradients."""
-
-    loss: float
-    num_targets: int
-    num_tokens: int
-    metrics: list[float]
 
 
 class FlatModel:
@@ -30,21 +18,21 @@ class FlatModel:
     all-reduce moves everything. All vectors are fp32.
     """
 
-    def __init__(self, model: nn.Module, *, num_metrics: int) -> None:
-        parameters = list(model.parameters())
-        matrices = [p for p in parameters if p.ndim >= 2]
-        vectors = [p for p in parameters if p.ndim < 2]
+    def __init__(self, model: nn.Module, *, num_sums: int) -> None:
+        self._named = dict(model.named_parameters())
+        matrices = [p for p in self._named.values() if p.ndim >= 2]
+        vectors = [p for p in self._named.values() if p.ndim < 2]
         self.num_decayed = sum(_padded(p) for p in matrices)
         self.size = self.num_decayed + sum(_padded(p) for p in vectors)
         self.values = torch.zeros(self.size)
-        self.reduced = torch.zeros(self.size + 3 + num_metrics)
+        self.reduced = torch.zeros(self.size + num_sums)
         self.exp_avg, self.exp_avg_sq = torch.zeros(self.size), torch.zeros(self.size)
         start = 0
         for parameter in matrices + vectors:
-            place = slice(start, start + parameter.numel())
-            self.values[place] = parameter.data.flatten()
-            parameter.data = self.values[place].view_as(parameter)
-            parameter.grad = self.reduced[place].view_as(parameter)
+            here = slice(start, start + parameter.numel())
+            self.values[here] = parameter.data.flatten()
+            parameter.data = self.values[here].view_as(parameter)
+            parameter.grad = self.reduced[here].view_as(parameter)
             start += _padded(parameter)
 
     @property
@@ -52,15 +40,25 @@ class FlatModel:
         """All gradients, (size,)."""
         return self.reduced[: self.size]
 
-    def put_sums(self, loss: torch.Tensor, num_targets: int, num_tokens: int, metrics: list[torch.Tensor]) -> None:
-        """Write this worker's sums into the tail that is reduced with the gradients."""
-        numbers = [loss.detach().item(), num_targets, num_tokens, *(m.item() for m in metrics)]
-        self.reduced[self.size :] = torch.tensor(numbers, dtype=torch.float32)
+    @property
+    def sums(self) -> torch.Tensor:
+        """The tail, (num_sums,)."""
+        return self.reduced[self.size :]
 
-    def sums(self) -> Sums:
-        """The sums in the tail."""
-        loss, num_targets, num_tokens, *metrics = self.reduced[self.size :].tolist()
-        return Sums(loss, int(num_targets), int(num_tokens), metrics)
+    def moments(self) -> dict[str, torch.Tensor]:
+        """Both moments of each parameter, in its shape: views, by "exp_avg.NAME" and "exp_avg_sq.NAME"."""
+        vectors = {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq}
+        return {
+            f"{moment}.{name}": vector[place(parameter)].view_as(parameter)
+            for moment, vector in vectors.items()
+            for name, parameter in self._named.items()
+        }
+
+
+def place(parameter: nn.Parameter) -> slice:
+    """Where a parameter lies in the flat vectors."""
+    start = parameter.storage_offset()
+    return slice(start, start + parameter.numel())
 
 
 def _padded(parameter: nn.Parameter) -> int:

@@ -1,7 +1,7 @@
 """Batches out of memory-mapped samples."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -55,14 +55,18 @@ class Loader:
 
     def batch(self, step: int, *, rank: int = 0, world_size: int = 1) -> Batch:
         """The part of the batch of `step` that is `rank`'s."""
-        first = step * self.batch_size
-        return self.samples([first + i for i in share(self.batch_size, rank, world_size)])
+        return self.samples(self.indices(step, rank, world_size))
 
-    def micro_batches(self, step: int, *, size: int, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
-        """The same part of the batch in pieces of at most `size` samples, each read when it is asked for."""
-        indices = [step * self.batch_size + i for i in share(self.batch_size, rank, world_size)]
-        for start in range(0, len(indices), size):
-            yield self.samples(indices[start : start + size])
+    def micro_batches(self, step: int, *, size: int | None, rank: int = 0, world_size: int = 1) -> list[Batch]:
+        """The same part of the batch in pieces of at most `size` samples, or in one; none where the part is empty."""
+        indices = self.indices(step, rank, world_size)
+        size = size or max(1, len(indices))
+        return [self.samples(indices[start : start + size]) for start in range(0, len(indices), size)]
+
+    def indices(self, step: int, rank: int, world_size: int) -> range:
+        """The global indices of `rank`'s part of the batch of `step`."""
+        part, first = share(self.batch_size, rank, world_size), step * self.batch_size
+        return range(first + part.start, first + part.stop)
 
     def samples(self, indices: Sequence[int]) -> Batch:
         """The samples with these global indices, in this order."""

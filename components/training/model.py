@@ -1,9 +1,9 @@
 """The model that a phase starts from: fresh, or with the weights of an earlier export."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from components.artifacts import Samples
@@ -30,28 +30,47 @@ def initial_model(job: Job) -> nn.Module:
     """The model before the first step of `job`. Raises TrainingError where the export is of another shape."""
     model = fresh_model(job.config, job.samples)
     if job.init is not None:
-        put_weights(model, exported_weights(job.init.path), str(job.init.path))
+        put_weights(model, exported_weights(job.init.path, type(model)), str(job.init.path))
     return model
 
 
-def exported_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """The weights of a Hugging Face folder, from all its safetensors files."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
+def exported_weights(folder: Path, architecture: type[nn.Module]) -> dict[str, torch.Tensor]:
+    """The weights of a Hugging Face folder, named as `architecture` names them; raises TrainingError.
+
+    transformers reads the folder, as names in it are not always those of the module: experts are kept one by one there.
+    """
+    from transformers import PreTrainedModel
+    from transformers.utils import logging
+
+    assert issubclass(architecture, PreTrainedModel)
+    if not list(folder.glob("*.safetensors")):
         raise TrainingError(f"{folder} has no .safetensors file to start from.")
-    return {name: tensor for file in files for name, tensor in load_file(file).items()}
+    logging.disable_progress_bar()
+    loaded: Any = architecture.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
+    )
+    model, found = loaded
+    if odd := sorted({*found["missing_keys"], *found["unexpected_keys"]}):
+        raise TrainingError(f"The weights in {folder} are of another architecture: {', '.join(odd[:3])} differ.")
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
 def put_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
     """Copy `weights` into `model`: exactly its parameters, shared ones once. Raises TrainingError."""
+    check_weights(model, weights, where)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(weights[name])
+
+
+def check_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
+    """Refuse `weights` that are not exactly the parameters of `model`. Raises TrainingError."""
     parameters = dict(model.named_parameters())
     if weights.keys() != parameters.keys():
         odd = sorted(weights.keys() ^ parameters.keys())
         raise TrainingError(f"The weights in {where} are of another architecture: {', '.join(odd[:3])} differ.")
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            if weights[name].shape != parameter.shape:
-                raise TrainingError(
-                    f"{name} in {where} has the shape {tuple(weights[name].shape)}, here {tuple(parameter.shape)}."
-                )
-            parameter.copy_(weights[name])
+    for name, parameter in parameters.items():
+        if weights[name].shape != parameter.shape:
+            raise TrainingError(
+                f"{name} in {where} has the shape {tuple(weights[name].shape)}, here {tuple(parameter.shape)}."
+            )

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from components.recipe import TrainPhase
-from components.training.flat import FlatModel
+from components.training.flat import FlatModel, place
 
 BETAS, EPSILON = (0.9, 0.95), 1e-8
 MOMENTUM = 0.95
@@ -28,13 +28,13 @@ def adamw(flat: FlatModel, decayed: list[slice], phase: TrainPhase) -> torch.opt
     state: dict[torch.Tensor, dict[str, torch.Tensor]] = {}
     for places, decay in ((decayed, phase.weight_decay), ([slice(flat.num_decayed, flat.size)], 0.0)):
         parameters = []
-        for place in places:
-            parameter = nn.Parameter(flat.values[place])
-            parameter.grad = flat.reduced[place]
+        for here in places:
+            parameter = nn.Parameter(flat.values[here])
+            parameter.grad = flat.reduced[here]
             state[parameter] = {
                 "step": torch.tensor(0.0),
-                "exp_avg": flat.exp_avg[place],
-                "exp_avg_sq": flat.exp_avg_sq[place],
+                "exp_avg": flat.exp_avg[here],
+                "exp_avg_sq": flat.exp_avg_sq[here],
             }
             parameters.append(parameter)
         groups.append({"params": parameters, "weight_decay": decay})
@@ -55,7 +55,7 @@ class Muon(torch.optim.Optimizer):
         self, flat: FlatModel, matrices: list[nn.Parameter], phase: TrainPhase, rest: torch.optim.AdamW
     ) -> None:
         self._rest = rest
-        self._momenta = [flat.exp_avg[_place(p)].view_as(p) for p in matrices]
+        self._momenta = [flat.exp_avg[place(p)].view_as(p) for p in matrices]
         super().__init__(matrices, {"lr": phase.learning_rate, "weight_decay": phase.weight_decay})
         self.param_groups += rest.param_groups  # the same objects: a rate that is set here is AdamW's as well
         self.state = rest.state
@@ -98,10 +98,4 @@ def _places_beside(flat: FlatModel, model: nn.Module, hidden: list[nn.Parameter]
     """Where the decayed parameters lie that are not `hidden`."""
     taken = {id(p) for p in hidden}
     matrices = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
-    return [_place(p) for p in matrices if id(p) not in taken]
-
-
-def _place(parameter: nn.Parameter) -> slice:
-    """Where a parameter lies in the flat vectors."""
-    start = parameter.storage_offset()
-    return slice(start, start + parameter.numel())
+    return [place(p) for p in matrices if id(p) not in taken]

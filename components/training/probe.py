@@ -52,7 +52,7 @@ def probe(what: Probe, scratch: Path) -> dict[str, Any]:
 
     `scratch` is a folder on the disk to which training would write its checkpoints.
     """
-    workers = max(1, what.config.phase.num_workers)
+    workers = what.config.phase.most_workers
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="probe-", dir=scratch) as name, ExitStack() as started:
         folder = Path(name)
@@ -117,9 +117,9 @@ def _try(folder: Path, rank: int) -> dict[str, Any]:
     job = Job(config, Samples(folder / "samples"), init, folder / "scratch")
     if phase.num_workers:
         import ray.train.torch  # noqa: F401  # a worker of Ray Train holds it too
-    if phase.num_workers > 1:
+    if phase.most_workers > 1:
         meeting = f"file://{folder / 'meeting'}"
-        distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=phase.num_workers)
+        distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=phase.most_workers)
     _load_architecture(config)
     before = resident_memory()
     with exact_arithmetic(phase.threads):

@@ -70,6 +70,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     """Export the last checkpoint; returns the facts of the phase."""
     from safetensors import SafetensorError
 
+    from components.models.base import active_parameters
     from components.training.arithmetic import exact_arithmetic
     from components.training.checkpoint import newest_verified
     from components.training.export import export
@@ -91,11 +92,11 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "tokens": state.tokens,
         "seconds": round(state.seconds, 3),
         "loop_seconds": round(state.seconds, 3),
-        "memory_bytes": told["memory_bytes"] * max(1, job.config.phase.num_workers),
+        "memory_bytes": told["memory_bytes"] * job.config.phase.most_workers,
         "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
         "final_loss": state.loss,
         "parameters": parameters,
-        "flops": 6 * parameters * state.tokens,
+        "flops": 6 * active_parameters(model) * state.tokens,
         "resumed_from": told["resumed_from"],
         "warnings": told["warnings"],
         "skips": state.skips,

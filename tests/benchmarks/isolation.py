@@ -12,21 +12,18 @@ import tempfile
 import time
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from components.artifacts import Corpus, Samples, SourceFiles
+from components.artifacts import Samples, SourceFiles
 from components.preparation.chats import prepare_chats
-from components.preparation.prepare import prepare
 from components.recipe import PrepareConfig, TrainPhase
 from components.training.flat import FlatModel
 from components.training.loader import Loader
 from components.training.objectives import objective
 from components.training.optimizers import make_optimizer
+from tests.support.shipped import DATA, shipped_samples
 
-DATA = Path(__file__).parents[2] / "flows" / "recipes" / "data"
 CONFIG = PrepareConfig(vocab_size=8192, context=512)
 RUNS, ROWS = 5, 8
 
@@ -54,7 +51,7 @@ def main() -> None:
 def _measured(loaders: dict[str, Loader]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Real tokens per second of each loader's batches, and seconds of each optimizer's step, run by run."""
     model = _model()
-    flat = FlatModel(model, num_metrics=0)
+    flat = FlatModel(model, num_sums=0)
     optimizers = {
         name: make_optimizer(TrainPhase(name="p", epochs=1, optimizer=name, learning_rate=1e-4), flat, model)
         for name in ("adamw", "muon")
@@ -79,21 +76,11 @@ def _measured(loaders: dict[str, Loader]) -> tuple[dict[str, list[float]], dict[
 
 def _samples(folder: Path) -> tuple[Samples, Samples]:
     """Paragraphs of the shipped texts as documents, and the shipped instructions."""
-    texts = [
-        part for file in sorted(DATA.glob("austen/*.txt")) for part in file.read_text().split("\n\n") if part.strip()
-    ]
-    texts = ["\n\n".join(texts[start : start + 4]) for start in range(0, len(texts), 4)]
-    column = ["x"] * len(texts)
-    pq.write_table(
-        pa.table({"id": column, "source": column, "licence": column, "text": texts}), folder / "train.parquet"
-    )
-    for name in ("texts", "chats"):
-        (folder / name).mkdir()
-    rest = {"scratch": folder, "report": lambda line: None}
-    prepare(CONFIG, Corpus(folder), out=folder / "texts", **rest)
+    texts = shipped_samples(folder, CONFIG)
+    (folder / "chats").mkdir()
     source = SourceFiles("instructions", DATA / "instructions.jsonl", "CC0-1.0", "shipped", "")
-    prepare_chats(CONFIG, Samples(folder / "texts"), source, out=folder / "chats", **rest)
-    return Samples(folder / "texts"), Samples(folder / "chats")
+    prepare_chats(CONFIG, texts, source, out=folder / "chats", scratch=folder, report=lambda line: None)
+    return texts, Samples(folder / "chats")
 
 
 def _model() -> LlamaForCausalLM:

@@ -1,6 +1,6 @@
 """What an objective is: a batch in, a summed loss and summed metrics out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from components.artifacts import Samples
 from components.recipe import TrainPhase
 from components.training.batch import IGNORED, Batch
 from components.training.group import Group
+from components.training.router import has_experts, router_loss
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Objective:
     """Whether `loss` compares with the model that the phase started from, which is kept frozen for it."""
     settings: Callable[[TrainPhase, Samples], dict[str, Any]] = _no_settings
     """Keyword arguments of `loss` (and `accumulate`) for a phase; raises TrainingError where the samples do not do."""
-    accumulate: Callable[..., Loss] | None = None
+    accumulate: Callable[..., Iterator[Loss]] | None = None
     """For a loss that couples the samples of a batch, in place of `backward` below; same arguments, no reference."""
 
     def of(self, phase: TrainPhase, samples: Samples) -> "Objective":
@@ -71,21 +72,20 @@ class Objective:
 
     def backward(
         self, model: nn.Module, micro_batches: Sequence[Batch], group: Group, reference: nn.Module | None = None
-    ) -> Loss | None:
-        """Add the gradient of this worker's part of a batch to the parameters' `grad`; returns its sums.
+    ) -> Iterator[Loss]:
+        """Add the gradient of one micro-batch after the other to the parameters' `grad`; yields its sums after each.
 
         The parts of all workers add up to the gradient of the whole batch's summed loss. `micro_batches` are held one
-        at a time; without any the answer is None. Every worker of `group` must call this, for the same batch.
+        at a time. Every worker of `group` must go through this, for the same batch, also one without any.
         """
         if self.accumulate:
-            return self.accumulate(model, micro_batches, group)
+            yield from self.accumulate(model, micro_batches, group)
+            return
         beside = (reference,) if self.needs_reference else ()
-        total: Loss | None = None
         for batch in micro_batches:
             found = self.loss(model, batch, *beside)
             found.loss_sum.backward()
-            total = total + found.detached() if total else found.detached()
-        return total
+            yield found.detached()
 
 
 def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Loss, torch.Tensor]:
@@ -93,10 +93,19 @@ def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Loss, torch.Tensor]
 
     Padding stands on the right, where a causal model's earlier positions cannot see it: no attention mask is needed,
     which keeps attention on its fast path. Positions that start anew in a row keep attention from crossing there.
+
+    The losses of a model's routers are part of the gradient, each micro-batch's with the weight of its targets, and
+    not of the value: what is shown stays the cross-entropy, which a dense model can be compared by.
     """
-    logits = model(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False).logits
+    routed = has_experts(getattr(model, "config", None))
+    asked = {"output_router_logits": True} if routed else {}
+    found = model(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, **asked)
+    logits, num_targets = found.logits, int((batch.labels != IGNORED).sum())
     loss = cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
-    return Loss(loss, int((batch.labels != IGNORED).sum())), logits
+    if routed:
+        router = router_loss(model.config, found.router_logits, batch.attention_mask.bool().flatten())
+        loss = loss + num_targets * (router - router.detach())
+    return Loss(loss, num_targets), logits
 
 
 def label_logs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

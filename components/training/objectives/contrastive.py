@@ -7,13 +7,12 @@ and the gradient is that of the whole batch, whatever its division over micro-ba
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from components.errors import TrainingError
 from components.training.batch import Batch
 from components.training.group import Group
 from components.training.objectives.base import Loss, Objective
@@ -45,11 +44,11 @@ def matching(images: torch.Tensor, texts: torch.Tensor, log_scale: torch.Tensor)
     return Loss(both / 2, len(logits), {"accuracy": (logits.detach().argmax(-1) == partners).sum()})
 
 
-def accumulate(model: nn.Module, micro_batches: Sequence[Batch], group: Group) -> Loss:
+def accumulate(model: nn.Module, micro_batches: Sequence[Batch], group: Group) -> Iterator[Loss]:
     """Add this worker's part of the whole batch's gradient to the parameters' `grad`; see `Objective.backward`.
 
-    Rank 0 alone counts the sums and the gradient of the scale. Embedding twice must give the same, so the model has no
-    dropout. Raises TrainingError, on every worker, where one has no pairs.
+    The sums of the batch and the gradient of the scale are counted with the very first micro-batch alone. Embedding
+    twice must give the same, so the model has no dropout.
     """
     scale: nn.Parameter = model.logit_scale  # type: ignore[assignment]
     with torch.no_grad():
@@ -59,32 +58,34 @@ def accumulate(model: nn.Module, micro_batches: Sequence[Batch], group: Group) -
         parts = graphs or [embed(model, batch) for batch in micro_batches]
         own = [torch.cat(side).detach() for side in zip(*parts, strict=True)]
     place, (images, texts) = _gathered(own, group)
-    found = matching(images.requires_grad_(), texts.requires_grad_(), scale if group.rank == 0 else scale.detach())
+    if not micro_batches:
+        return
+    has_first = place.start == 0
+    found = matching(images.requires_grad_(), texts.requires_grad_(), scale if has_first else scale.detach())
     found.loss_sum.backward()
+    counted = found.detached()
+    nothing = Loss(torch.zeros(()), 0, {name: torch.zeros(()) for name in counted.metric_sums})
     sizes = [batch.size for batch in micro_batches]
     gradients = zip(*(side.grad[place].split(sizes) for side in (images, texts)), strict=True)  # type: ignore[index]
     for number, (batch, gradient) in enumerate(zip(micro_batches, gradients, strict=True)):
         torch.autograd.backward(graphs[number] if graphs else embed(model, batch), gradient)
-    counted = found.detached()
-    if group.rank == 0:
-        return counted
-    return Loss(torch.zeros(()), 0, {name: torch.zeros(()) for name in counted.metric_sums})
+        yield counted if has_first and number == 0 else nothing
 
 
 def _gathered(own: list[torch.Tensor], group: Group) -> tuple[slice, list[torch.Tensor]]:
-    """The rows of all workers in the order of their ranks, for each tensor of `own`, and where this worker's are."""
-    counts = torch.zeros(group.world_size)
-    counts[group.rank] = len(own[0]) if own else 0
-    group.add(counts)
-    if not counts.all():
-        raise TrainingError(
-            f"contrastive: {group.world_size} workers need a batch_size of at least {group.world_size}."
-        )
-    ends = counts.long().cumsum(0).tolist()
-    place = slice(ends[group.rank] - len(own[0]), ends[group.rank])
+    """The rows of all workers in the order of their ranks, for both tensors of `own`, and where this worker's are.
+
+    A worker without any micro-batch has nothing in `own`, and takes part all the same.
+    """
+    shapes = torch.zeros(2, group.world_size)
+    if own:
+        shapes[:, group.rank] = torch.tensor(own[0].shape)
+    group.add(shapes)
+    ends, width = shapes[0].long().cumsum(0).tolist(), int(shapes[1].max())
+    place = slice(ends[group.rank] - int(shapes[0, group.rank]), ends[group.rank])
     everyone = []
-    for tensor in own:
-        rows = tensor.new_zeros((ends[-1], *tensor.shape[1:]))
+    for tensor in own or [torch.zeros(0, width)] * 2:
+        rows = tensor.new_zeros((ends[-1], width))
         rows[place] = tensor
         group.add(rows)  # each place is zero on all workers but one, so the sum is exact
         everyone.append(rows)

@@ -156,7 +156,7 @@ def test_bigrams_do_better_than_unigrams_on_text_that_was_not_fitted(run_evaluat
     scores = scores_of(run_evaluate()[0])
     assert scores["byte_bigram_bits_per_byte"]["value"] < scores["byte_unigram_bits_per_byte"]["value"] < 8
     assert scores["token_bigram_bits_per_byte"]["value"] < scores["bits_per_byte"]["value"], "the model is untrained"
-    assert all(0 < score["stderr"] < score["value"] for score in scores.values())
+    assert all(0 < score["stderr"] < score["value"] for name, score in scores.items() if name != "xz_bits_per_byte")
 
 
 def test_the_standard_error_of_a_ratio_is_its_spread_over_repetitions():

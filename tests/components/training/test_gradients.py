@@ -34,7 +34,7 @@ with exact_arithmetic(1):
     for name, job in jobs.items():
         loop = Loop(Job.from_json(job), Group.current())
         loop.reduce(0)
-        save_file({"reduced": loop.flat.reduced}, f"{folder}/{name}-{rank}.safetensors")
+        save_file({"reduced": loop.parallel.flat.reduced}, f"{folder}/{name}-{rank}.safetensors")
 distributed.destroy_process_group()
 """
 
@@ -57,9 +57,25 @@ def test_gradient_of_three_workers_is_that_of_one(configure, samples, chats, tmp
         together = [load_file(tmp_path / f"{name}-{rank}.safetensors")["reduced"] for rank in range(3)]
         assert torch.equal(together[0], together[1])
         assert torch.equal(together[0], together[2])
-        assert alone.flat.gradients.norm() > 0.01
-        assert (together[0][: alone.flat.size] - alone.flat.gradients).abs().max() < 1e-6
-        assert torch.allclose(together[0][alone.flat.size :], alone.flat.reduced[alone.flat.size :])
+        assert alone.parallel.flat.gradients.norm() > 0.01
+        assert (together[0][: alone.parallel.flat.size] - alone.parallel.flat.gradients).abs().max() < 1e-6
+        assert torch.allclose(
+            together[0][alone.parallel.flat.size :], alone.parallel.flat.reduced[alone.parallel.flat.size :]
+        )
+
+
+def test_steps_of_four_micro_batches_are_those_of_the_whole_batch(configure, samples, tmp_path):
+    phase = {"batch_size": 32, "tokens": 4 * 32 * 64}
+    whole, parts = (
+        Loop(Job(configure(**phase, **size), samples, None, tmp_path), Group(0, 1))
+        for size in ({}, {"micro_batch_size": 8})
+    )
+    for step in range(4):
+        expected, found = whole.step(step), parts.step(step)
+        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+        assert found["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-4)
+        assert found["tokens"] == expected["tokens"] == (step + 1) * 32 * 64
+    assert torch.allclose(parts.parallel.flat.values, whole.parallel.flat.values, atol=1e-4)
 
 
 def test_flat_step_is_that_of_plain_adamw(configure, samples, tmp_path):

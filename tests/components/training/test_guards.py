@@ -48,7 +48,7 @@ class Poisoned(Loop):
         except BadStep as bad:
             self.seen.append([step, str(bad)])
             raise
-        assert torch.isfinite(self.flat.values).all()
+        assert torch.isfinite(self.parallel.flat.values).all()
         return line
 
 
@@ -123,7 +123,7 @@ def test_a_kill_changes_no_decision(configure, samples, tmp_path):
         loop = Poisoned(job, Group(0, 1), poison)
         loop.run()
         skips = newest_verified(job.checkpoints, pytest.fail, job=job.digest).state.skips
-        return loop.flat.values, [record["step"] for record in skips]
+        return loop.parallel.flat.values, [record["step"] for record in skips]
 
     with exact_arithmetic(1):
         undisturbed, skips = run("undisturbed", 1e9)

@@ -12,6 +12,7 @@ from components.training.group import Group
 from components.training.loop import Loop
 from components.training.model import fresh_model
 from components.training.optimizers import hidden_matrices, make_optimizer, orthogonalised
+from components.training.record import Record
 
 ALONE = Group(0, 1)
 
@@ -54,7 +55,7 @@ def test_muon_is_that_of_torch():
     layer = nn.Linear(64, 24, bias=False)
     theirs = nn.Parameter(layer.weight.detach().clone())
     phase = TrainPhase(name="p", epochs=1, optimizer="muon", learning_rate=0.01)
-    flat = FlatModel(layer, num_metrics=0)
+    flat = FlatModel(layer, num_sums=0)
     ours = make_optimizer(phase, flat, layer)
     torchs = torch.optim.Muon([theirs], lr=0.01, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw")
     for _ in range(4):
@@ -109,15 +110,12 @@ def test_muon_resumes_with_the_same_bits(configure, samples, tmp_path):
         first = Loop(Job(config, samples, None, tmp_path / "cut"), ALONE)
         for step in range(3):
             first.step(step)
-        first.save(3, 1.0)
+        with Record(first.job) as record:
+            first.save(record, 3)
         second = Loop(Job(config, samples, None, tmp_path / "cut"), ALONE)
-        assert second.resume(SilentProgress())[0] == 3
+        with Record(second.job) as record:
+            assert second.resume(record) == 3
         for step in range(3, 6):
             second.step(step)
-    assert torch.equal(second.flat.values, whole.flat.values)
-    assert torch.equal(second.flat.exp_avg, whole.flat.exp_avg)
-
-
-class SilentProgress:
-    def write(self, line):
-        assert "warning" not in line
+    assert torch.equal(second.parallel.flat.values, whole.parallel.flat.values)
+    assert torch.equal(second.parallel.flat.exp_avg, whole.parallel.flat.exp_avg)

@@ -99,7 +99,7 @@ def test_resuming_from_an_asynchronous_checkpoint_is_resuming_from_a_synchronous
     def final(name):
         made = loop(name)
         made.run()
-        return made.flat.values
+        return made.parallel.flat.values
 
     with exact_arithmetic(1):
         first = loop("asynchronous")
@@ -109,7 +109,7 @@ def test_resuming_from_an_asynchronous_checkpoint_is_resuming_from_a_synchronous
                 if step == 6:
                     now = State(7, first.loss, first.tokens, 0.0, first.job.digest, list(first.guard.losses))
                     first.save(record, 7)
-                    synchronous = {n: {k: t.clone() for k, t in f.items()} for n, f in first.tensors().items()}
+                    synchronous = {n: {k: t.clone() for k, t in f.items()} for n, f in first.parallel.state().items()}
             gate.set()
         write(tmp_path / "synchronous" / "checkpoints", now, synchronous)
         assert steps(tmp_path / "asynchronous" / "checkpoints") == [7]

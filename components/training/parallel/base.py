@@ -1,0 +1,92 @@
+"""What the loop needs of a model that is divided over workers in some way."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from components.recipe import TrainPhase
+from components.training.batch import Batch
+from components.training.checkpoint import Checkpoint, Tensors
+from components.training.group import Group
+from components.training.loader import Loader
+from components.training.objectives.base import Loss
+
+
+@dataclass
+class Sums:
+    """What is summed over the workers beside the gradients."""
+
+    loss: float
+    num_targets: int
+    num_tokens: int
+    metrics: list[float]
+
+
+class Parallel(ABC):
+    """One worker's part of a model, its gradients and its optimizer.
+
+    A step is `begin`, then `take` after each micro-batch's backward pass, then `mean`; every worker makes the same calls.
+
+    Context parallelism (the positions of a row over several workers, Liu et al. 2023, "Ring Attention") is not written yet,
+    and would be one more way: a third dimension of the mesh, `micro_batches` that give each worker its positions of the
+    same rows (labels are shifted already, so positions need no neighbours), attention that passes keys and values round
+    the ring, and sums that add up over that dimension too. Loop, objectives and checkpoints would stay as they are.
+    """
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, phase: TrainPhase, model: nn.Module, metrics: Sequence[str], group: Group) -> None:
+        self.phase, self.model, self.metrics, self.group = phase, model, metrics, group
+        self.data = group
+        """The workers that take different samples: all of them, unless a layer is divided over several."""
+
+    def micro_batches(self, loader: Loader, step: int) -> list[Batch]:
+        """This worker's part of the batch of `step`, in the pieces in which it goes through the model."""
+        place = {"rank": self.data.rank, "world_size": self.data.world_size}
+        return loader.micro_batches(step, size=self.phase.micro_batch_size, **place)
+
+    def frozen(self, model: nn.Module) -> nn.Module:
+        """A model beside the trained one, divided in the same way."""
+        return model
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Forget gradients and sums of the step before."""
+
+    @abstractmethod
+    def take(self, found: Loss, num_tokens: int) -> None:
+        """Count the sums of a micro-batch, whose gradient has been added to the parameters' `grad`."""
+
+    @abstractmethod
+    def mean(self) -> Sums:
+        """The sums over all workers; the parameters' `grad` is now the gradient of the mean loss over all targets."""
+
+    @abstractmethod
+    def norm(self) -> float:
+        """The length of the whole gradient, the same on every worker."""
+
+    @abstractmethod
+    def scale(self, factor: float) -> None:
+        """Multiply the gradient."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensors]:
+        """Weights and moments by file and name, each whole, on rank 0; every worker takes part."""
+
+    @abstractmethod
+    def restore(self, found: Checkpoint | None, updates: int) -> None:
+        """Bring everyone to rank 0's checkpoint `found`, after so many updates; or to its first weights, without one."""
+
+    def numbers(self, found: Loss, num_tokens: int) -> list[float]:
+        """The sums of a micro-batch as numbers, to be added up."""
+        metrics = [float(found.metric_sums[name]) for name in self.metrics]
+        return [found.loss_sum.item(), found.num_targets, num_tokens, *metrics]
+
+
+def sums_of(numbers: Sequence[float]) -> Sums:
+    """What `Parallel.numbers` wrote, added up."""
+    loss, num_targets, num_tokens, *metrics = numbers
+    return Sums(loss, int(num_targets), int(num_tokens), metrics)

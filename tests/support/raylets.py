@@ -1,0 +1,48 @@
+"""An elastic phase on several nodes, each a raylet on this machine: `python tests/support/raylets.py JOB.json OUT`.
+
+Two nodes of two CPUs; the second is killed when a third of the steps are done, and another comes when two thirds are.
+Prints one JSON line for each line of progress, and then the facts.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0")
+
+from ray.cluster_utils import Cluster
+
+from components.training import distributed
+from components.training.config import Job
+from components.training.train import train
+
+NODE = {"num_cpus": 2, "object_store_memory": 2**27}
+
+
+def main(described: Path, out: Path) -> None:
+    """Train the job on a cluster that shrinks and grows."""
+    job = Job.from_json(json.loads(described.read_text()))
+    distributed.RESIZE_SECONDS = 5.0
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    os.environ["RAY_ADDRESS"] = cluster.address
+    nodes = [cluster.add_node(**NODE)]
+
+    def report(line: dict[str, Any]) -> None:
+        print(json.dumps(line), flush=True)
+        done = line.get("done", 0) / line.get("total", 1)
+        if done > 1 / 3 and len(nodes) == 1:
+            cluster.remove_node(nodes[0], allow_graceful=False)
+            nodes.append(None)
+        if done > 2 / 3 and len(nodes) == 2:
+            nodes.append(cluster.add_node(**NODE))
+
+    try:
+        print(json.dumps(train(job.config, job.samples, job.init, out=out, scratch=job.scratch, report=report)))
+    finally:
+        cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
