@@ -38,14 +38,14 @@ def scaling(recipe: Recipe) -> State[str]:
     with alone(recipe) as run:
         corpus = curation(run)
         samples = preparation(run, corpus)
-        prediction = predicted(run, corpus, samples)
+        predicted(run, corpus, samples)
         if recipe.scale and recipe.scale.run_target:
-            compared(run, corpus, samples, prediction)
+            compared(run, corpus, samples)
         return Completed(message=in_words(run.outcome["scaling"]), data=run.id)
 
 
-def predicted(run: Passage, corpus: Stored, samples: Stored) -> Stored:
-    """The prediction, once every run of the ladder is trained and evaluated."""
+def predicted(run: Passage, corpus: Stored, samples: Stored) -> None:
+    """Write the prediction down, once every run of the ladder is trained and evaluated."""
     from components.planning.ladder import ladder, target
     from components.planning.predict import PredictConfig
 
@@ -71,10 +71,9 @@ def predicted(run: Passage, corpus: Stored, samples: Stored) -> Stored:
         key="scaling", markdown=in_words(run.outcome["scaling"]), description=f"The prediction of {run.id}"
     )
     get_run_logger().info(in_words(run.outcome["scaling"]))
-    return made
 
 
-def compared(run: Passage, corpus: Stored, samples: Stored, prediction: Stored) -> None:
+def compared(run: Passage, corpus: Stored, samples: Stored) -> None:
     """Train and evaluate the target, and put its loss beside the prediction, with which of the two came first."""
     config, given = _train_config(run, run.recipe.size, run.recipe.train[0]), (as_input("samples", samples), NOTHING)
     label = f"train:{run.recipe.train[0].name}"  # as in the lifecycle, which then finds it done
@@ -89,7 +88,7 @@ def compared(run: Passage, corpus: Stored, samples: Stored, prediction: Stored) 
         "found": {
             "loss": loss,
             "off": foretold["predicted"]["loss"] / loss - 1,
-            "foretold": written is not None and trained.finished is not None and written < trained.finished,
+            "foretold": written is not None and trained.started is not None and written < trained.started,
         },
     }
 
