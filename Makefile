@@ -36,4 +36,5 @@ format: install
 	$(BIN)/ruff format flows components tests
 
 bench: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c infra/constraints.txt -e '.[bench]'
 	for benchmark in tests/benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done

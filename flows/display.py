@@ -10,6 +10,7 @@ from rich.table import Table
 
 from components.ledger import Ledger, runs, work
 from components.ledger.tables import RunRow
+from flows.notes import noted
 
 STATUS_STYLE = {"executed": "green", "skipped": "dim", "failed": "red", "running": "yellow"}
 
@@ -68,10 +69,10 @@ class Watcher:
             self.last[identity] = report.id
             if "warning" in report.row:
                 self.console.print(f"  [yellow]{name}: {report.row['warning']}[/]")
+            if "text" in report.row:
+                self.console.print(f"  {name} after {report.row['after']}: {report.row['text']!r}", markup=False)
             if self.bar is not None and report.row.get("total"):
-                note = f"{report.row['done']:g}/{report.row['total']:g} {report.row.get('unit', '')}"
-                if "loss" in report.row:
-                    note += f"  loss {report.row['loss']:.3f}  {report.row.get('tokens_per_second', 0):,.0f} tokens/s"
+                note = noted(report.row)
                 self.progress.update(self.bar, total=report.row["total"], completed=report.row["done"], note=note)
 
     def _close(self) -> None:

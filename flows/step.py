@@ -22,9 +22,13 @@ from components.steps import Input, Step, declare, finished, perform, retryable
 from components.store import Stored
 from flows.deployments import ACCELERATOR
 from flows.foresight import foreseen
+from flows.notes import noted
 from flows.passage import Passage
 
-CURVES = ("loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second")
+CURVES = (
+    *("loss", "bits_per_byte", "learning_rate", "grad_norm", "tokens"),
+    *("tokens_per_second", "flops_utilisation", "memory_bytes", "input_wait"),
+)
 """What of a training report becomes a curve in MLflow."""
 SLOT_LEASE = 60
 """Seconds after which the slot of a killed flow is free again: the least that Prefect allows."""
@@ -128,13 +132,15 @@ class _Shown:
         self.run, self.identity, self.label = run, identity, label
         self.artifact: Any = None
         self.curve: list[dict[str, Any]] = []
-        self.updated = 0.0
+        self.updated, self.last = 0.0, ""
 
     def __call__(self, row: dict[str, Any]) -> None:
         if "warning" in row:
             get_run_logger().warning("%s: %s", self.label, row["warning"])
         if "loss" in row:
             self.curve.append(row)
+        if row.get("total"):
+            self.last = noted(row)
         if row.get("total") and time.monotonic() - self.updated > 1.0:
             self._show(100.0 * row["done"] / row["total"])
             self._mirror(ended=False)
@@ -150,10 +156,11 @@ class _Shown:
         if self.artifact is None:
             key = f"progress-{self.label}".replace(":", "-").replace("_", "-")
             self.artifact = create_progress_artifact(
-                progress=percent, key=key, description=f"{self.label} of {self.run.id}"
+                progress=percent, key=key, description=f"{self.label} of {self.run.id}: {self.last}"
             )
         else:
-            update_progress_artifact(artifact_id=self.artifact, progress=percent)
+            description = f"{self.label} of {self.run.id}: {self.last}"
+            update_progress_artifact(artifact_id=self.artifact, progress=percent, description=description)
 
     def _mirror(self, ended: bool) -> None:
         if not self.curve:

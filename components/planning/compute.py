@@ -2,12 +2,8 @@
 
 from math import log2
 
+from components.flops import causal_attention_flops, training_flops
 from components.planning.architecture import Architecture
-
-
-def training_flops(parameters: int, tokens: float) -> float:
-    """6ND: forward and backward products with the weights (Kaplan et al. 2020), as published figures count them."""
-    return 6.0 * parameters * tokens
 
 
 def adapter_flops(parameters: int, adapter: int, tokens: float) -> float:
@@ -16,11 +12,8 @@ def adapter_flops(parameters: int, adapter: int, tokens: float) -> float:
 
 
 def attention_flops(shapes: Architecture, tokens: float, context: int) -> float:
-    """6 L A T per token: products of attention itself, which 6ND leaves out (Chowdhery et al. 2022, appendix B).
-
-    Half of their 12 L A T, as a causal mask needs half of the scores; A is the width of all heads together.
-    """
-    return 6.0 * shapes.layers * shapes.attention * context * tokens
+    """Products of attention itself, of which a causal mask needs half."""
+    return causal_attention_flops(shapes.layers, shapes.attention, context, tokens)
 
 
 def bytes_per_token(vocab_size: int) -> float:

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from components.planning.compute import training_flops
+from components.flops import training_flops
 
 Array = NDArray[np.float64]
 FLOPS_PER_PARAMETER_AND_TOKEN = training_flops(1, 1)

@@ -1,11 +1,10 @@
 """What this machine can do, measured."""
 
 import os
-import time
 
+from components.flops import product_rate
 from components.recipe import Strict
 
-SIDE = 1024
 SECONDS = 1.0
 
 
@@ -28,7 +27,7 @@ def measure(threads: int = 1) -> Machine:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        flops = _product_rate()
+        flops = product_rate(SECONDS)
     finally:
         torch.set_num_threads(before)
     return Machine(
@@ -37,15 +36,3 @@ def measure(threads: int = 1) -> Machine:
         threads=threads,
         flops=flops,
     )
-
-
-def _product_rate() -> float:
-    import torch
-
-    left, right = torch.ones(SIDE, SIDE), torch.ones(SIDE, SIDE)
-    best, until = 0.0, time.perf_counter() + SECONDS
-    while time.perf_counter() < until:
-        start = time.perf_counter()
-        torch.mm(left, right)
-        best = max(best, 2 * SIDE**3 / (time.perf_counter() - start))
-    return best

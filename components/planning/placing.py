@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
+from components.flops import training_flops
 from components.planning.accelerators import Accelerator, Accelerators
 from components.planning.architecture import Architecture
-from components.planning.compute import adapter_flops, attention_flops, training_flops
+from components.planning.compute import adapter_flops, attention_flops
 from components.planning.memory import LOGIT_TOKENS, Memory, memory
 from components.recipe import Strict
 

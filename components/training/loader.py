@@ -1,6 +1,7 @@
 """Batches out of memory-mapped samples."""
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ class Loader:
         self.context: int = described.get("context", 0)
         self.pad_token_id: int = described.get("pad_token_id", 0)
         self.batch_size, self.seed = batch_size, seed
+        self.seconds = 0.0
+        """Spent in reading samples so far."""
         self._read: Kind = open_kind(samples, described, **options)
 
     @classmethod
@@ -70,10 +73,11 @@ class Loader:
 
     def samples(self, indices: Sequence[int]) -> Batch:
         """The samples with these global indices, in this order."""
+        start = time.perf_counter()
         numbers = [self.number(index) for index in indices]
         rows = self._read.rows(numbers)
         positions = [row.position_ids for row in rows if row.position_ids is not None]
-        return Batch(
+        batch = Batch(
             input_ids=padded([row.input_ids for row in rows], self.pad_token_id),
             labels=padded([row.labels for row in rows], IGNORED),
             num_tokens=sum(len(row.input_ids) for row in rows) if self._read.has_text else len(numbers),
@@ -82,6 +86,8 @@ class Loader:
             position_ids=padded(positions, 0) if positions else None,
             tensors=self._read.tensors(numbers),
         )
+        self.seconds += time.perf_counter() - start
+        return batch
 
     def number(self, index: int) -> int:
         """Which sample has the global `index`: its number in the samples."""

@@ -15,6 +15,7 @@ from components.training.arithmetic import seed_draws
 from components.training.batch import Batch
 from components.training.checkpoint import Checkpoint
 from components.training.config import Job
+from components.training.figures import Figures
 from components.training.group import Group
 from components.training.guards import BadStep, Guard, described, skips_of
 from components.training.loader import Loader, total_steps
@@ -25,6 +26,7 @@ from components.training.parallel.base import Sums
 from components.training.progress import Line
 from components.training.record import Record
 from components.training.schedule import learning_rate
+from components.training.texts import sample_of_text
 
 
 class Loop:
@@ -45,7 +47,7 @@ class Loop:
 
     def run(self) -> None:
         """Train from the newest checkpoint to the last step, and leave a checkpoint of it. Raises TrainingError."""
-        with Record(self.job) if self.group.rank == 0 else nullcontext() as record:
+        with self.record() if self.group.rank == 0 else nullcontext() as record:
             step = self.resume(record)
             if step == 0 and self.phase.max_skips:
                 self.save(record, 0)  # a bad step among the first ones goes back to it
@@ -58,9 +60,18 @@ class Loop:
                 step += 1
                 if record:
                     record.show(line)
+                if self.phase.text_steps and step % self.phase.text_steps == 0:
+                    text = sample_of_text(self.model, self.job.samples, self.loader)
+                    if record:
+                        record.progress.write({"text": text, "after": step})
                 due = record is not None and record.due(self.phase.checkpoint_seconds)
                 if step == self.total or self.group.agreed(due):
                     self.save(record, step)
+
+    def record(self) -> Record:
+        """What rank 0 does beside training."""
+        figures = Figures(self.phase, self.job.samples, self.model, self.loader, self.group.world_size)
+        return Record(self.job, figures)
 
     def step(self, step: int) -> Line:
         """One step; returns what there is to show of it. Every worker raises the same BadStep before it learns."""

@@ -10,8 +10,8 @@ from typing import Any
 from components.errors import TrainingError
 from components.training.checkpoint import Checkpoint, State, Tensors, newest_verified, step_of, whole
 from components.training.config import Job
+from components.training.figures import Figures
 from components.training.lock import sole_writer
-from components.training.peak import peak_memory
 from components.training.progress import Line, ProgressWriter
 from components.training.writer import CheckpointWriter
 
@@ -19,9 +19,9 @@ from components.training.writer import CheckpointWriter
 class Record:
     """The checkpoints and the progress of a phase, held while it trains; leaving waits for the last checkpoint."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.seconds_before, self.tokens_before = 0.0, 0
+    def __init__(self, job: Job, figures: Figures) -> None:
+        self.job, self.figures = job, figures
+        self.seconds_before = 0.0
         self.skips: list[dict[str, Any]] = []
         self._held = ExitStack()
 
@@ -30,7 +30,7 @@ class Record:
         self._held.enter_context(sole_writer(self.job.scratch))
         self.progress = ProgressWriter(self.job.progress)
         self.writer = CheckpointWriter(self.job.checkpoints, keep_last=phase.keep_last, keep_best=phase.keep_best)
-        self._start = self._saved = time.monotonic()
+        self._saved = time.monotonic()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -41,11 +41,7 @@ class Record:
         """The checkpoint to go on from. Raises TrainingError where it is another job's."""
         found = self._verified()
         if found:
-            self.seconds_before, self.tokens_before, self.skips = (
-                found.state.seconds,
-                found.state.tokens,
-                found.state.skips,
-            )
+            self.seconds_before, self.skips = found.state.seconds, found.state.skips
             self.progress.write({"resumed_from": found.state.step})
         return found
 
@@ -61,7 +57,6 @@ class Record:
         found = self._verified()
         if found is None:
             raise TrainingError(f"{skip['reason']} at step {last}, and no checkpoint from before step {first} is left.")
-        self.tokens_before = found.state.tokens
         back = f"going back to step {found.state.step} and skipping the batches of steps {first} to {last}"
         self.progress.write({"warning": f"Step {last}: {skip['reason']}; {back}.", "skip": skip})
         return found
@@ -69,18 +64,18 @@ class Record:
     @property
     def seconds(self) -> float:
         """Time spent in the loop, over all attempts."""
-        return self.seconds_before + time.monotonic() - self._start
+        return self.seconds_before + self.figures.seconds
 
     def _verified(self) -> Checkpoint | None:
         found = newest_verified(self.job.checkpoints, self.progress.write, job=self.job.digest)
-        self._start = self._saved = time.monotonic()
+        self._saved = time.monotonic()
+        self.figures.begin(found.state.tokens if found else 0)
         return found
 
     def show(self, line: Line) -> None:
         """A line of progress after a step: every half second, and the last one."""
         if self.progress.due or line["step"] == line["total"]:
-            speed = (line["tokens"] - self.tokens_before) / (time.monotonic() - self._start)
-            self.progress.write({**line, "tokens_per_second": round(speed, 1), "memory_bytes": peak_memory()})
+            self.progress.write({**line, **self.figures.of(line)})
 
     def due(self, checkpoint_seconds: float) -> bool:
         """Whether the next checkpoint should be taken: never while one is being written."""

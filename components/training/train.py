@@ -6,6 +6,7 @@ from typing import Any
 from components.artifacts import Export, Facts, Report, Samples
 from components.digests import file_digest
 from components.errors import TrainingError, UnknownName
+from components.faults import point
 from components.models import family
 from components.training.config import Job, TrainConfig
 from components.training.objectives import objective
@@ -75,6 +76,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     from components.training.checkpoint import newest_verified
     from components.training.export import export
     from components.training.model import fresh_model, put_weights
+    from components.training.page import write_page
 
     found = newest_verified(job.checkpoints, report, job=job.digest)
     if found is None:
@@ -82,12 +84,14 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     model = fresh_model(job.config, job.samples)
     put_weights(model, found.tensors("model"), str(found.folder))
     try:
+        point("export.begun")
         with exact_arithmetic(job.config.phase.threads):
             export(model, job.samples, out)
+        point("export.written")
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"Phase {job.config.phase.name}: the export cannot be written to {out}: {error}") from error
     parameters, state = sum(p.numel() for p in model.parameters()), found.state
-    return {
+    facts = {
         "steps": state.step,
         "tokens": state.tokens,
         "seconds": round(state.seconds, 3),
@@ -101,6 +105,9 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "warnings": told["warnings"],
         "skips": state.skips,
     }
+    page = job.scratch / "report.html"
+    write_page(job.progress, job.config.phase.name, facts, page)
+    return {**facts, "report": str(page)}
 
 
 def _pass_on(line: dict[str, Any], told: dict[str, Any], report: Report) -> None:
@@ -110,6 +117,7 @@ def _pass_on(line: dict[str, Any], told: dict[str, Any], report: Report) -> None
         report({"done": line["step"], "total": line["total"], "unit": "steps", **shown})
     if "warning" in line:
         told["warnings"].append(line["warning"])
+    if "warning" in line or "text" in line:
         report(line)
     told["memory_bytes"] = max(told["memory_bytes"], line.get("memory_bytes", 0))  # rank 0's
     for name in ("resumed_from", "error"):

@@ -7,11 +7,12 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from components.errors import UnknownName
+from components.flops import training_flops
 from components.models import family
 from components.planning.accelerators import ThisMachine, accelerators
 from components.planning.architecture import shapes
 from components.planning.budget import Data
-from components.planning.compute import attention_flops, bytes_per_token, training_flops
+from components.planning.compute import attention_flops, bytes_per_token
 from components.planning.machine import Machine, measure
 from components.planning.memory import activations
 from components.planning.phases import START_SECONDS, StepCost

@@ -20,7 +20,6 @@ from components.training.config import Job
 from components.training.group import Group
 from components.training.lock import sole_writer
 from components.training.loop import Loop
-from components.training.record import Record
 from components.training.tensorfile import write_tensors
 from components.training.writer import CheckpointWriter
 
@@ -103,7 +102,7 @@ def test_resuming_from_an_asynchronous_checkpoint_is_resuming_from_a_synchronous
 
     with exact_arithmetic(1):
         first = loop("asynchronous")
-        with Record(first.job) as record:
+        with first.record() as record:
             for step in range(12):
                 first.step(step)
                 if step == 6:

@@ -1,0 +1,47 @@
+"""Floating-point operations: what training needs for a token, and what this machine does in a second."""
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SIDE = 1024
+
+
+def training_flops(parameters: int, tokens: float) -> float:
+    """6ND: forward and backward products with the weights (Kaplan et al. 2020), as published figures count them."""
+    return 6.0 * parameters * tokens
+
+
+def causal_attention_flops(layers: int, width: int, context: int, tokens: float) -> float:
+    """6 L A T per token: products of attention itself, which 6ND leaves out (Chowdhery et al. 2022, appendix B).
+
+    Half of their 12 L A T, as a causal mask needs half of the scores; A is the `width` of all heads together.
+    """
+    return 6.0 * layers * width * context * tokens
+
+
+def decoder_token_flops(model: "nn.Module", context: int) -> float | None:
+    """What training a transformers decoder needs for a token of a text of `context`; None for other models."""
+    from components.models.base import active_parameters
+
+    config = getattr(model, "config", None)
+    heads, layers = (getattr(config, name, None) for name in ("num_attention_heads", "num_hidden_layers"))
+    if config is None or not heads or not layers or getattr(config, "is_encoder_decoder", False):
+        return None
+    width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+    return training_flops(active_parameters(model), 1) + causal_attention_flops(layers, width, context, 1)
+
+
+def product_rate(seconds: float) -> float:
+    """The best rate of a 1024-cubed fp32 product within `seconds`, in FLOP/s, on the threads that torch has now."""
+    import torch
+
+    left, right = torch.ones(SIDE, SIDE), torch.ones(SIDE, SIDE)
+    best, until = 0.0, time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        start = time.perf_counter()
+        torch.mm(left, right)
+        best = max(best, 2 * SIDE**3 / (time.perf_counter() - start))
+    return best
