@@ -72,7 +72,10 @@ class Samples(Artifact):
 
 
 class Export(Artifact):
-    """A standard Hugging Face model folder: config, safetensors, tokenizer, chat template, generation config."""
+    """A standard Hugging Face model folder: config, safetensors, tokenizer, chat template, generation config.
+
+    adapter/: where one was trained and merged into the weights, the adapter in peft's own format.
+    """
 
 
 class Evaluation(Artifact):

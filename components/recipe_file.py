@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from components.errors import RecipeError
 from components.packages.names import is_package
 from components.recipe import (
+    Adapter,
     CurateConfig,
     EvaluateConfig,
     GateConfig,
@@ -86,6 +87,7 @@ def _known(path: tuple[int | str, ...]) -> list[str]:
         "curate": CurateConfig,
         "prepare": PrepareConfig,
         "train": TrainPhase,
+        "adapter": Adapter,
         "evaluate": EvaluateConfig,
         "tasks": Task,
         "gate": GateConfig,

@@ -34,6 +34,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "[curate]": recipe.CurateConfig,
     "[prepare]": recipe.PrepareConfig,
     "[[train]]": recipe.TrainPhase,
+    "[train.adapter]": recipe.Adapter,
     "[evaluate]": recipe.EvaluateConfig,
     "[[evaluate.tasks]]": recipe.Task,
     "[gate]": recipe.GateConfig,

@@ -61,6 +61,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _recipe_commands(add) -> None:  # type: ignore[no-untyped-def]
+    init = add(
+        "init",
+        "flows.beginning:init",
+        "make a folder with a commented recipe and files to replace by your own",
+        json=False,
+    )
+    init.add_argument("folder", metavar="DIR")
     plan = add(
         "plan", "flows.running:plan", "parameters, tokens, FLOPs, memory, time and money of a recipe; runs nothing"
     )

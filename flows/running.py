@@ -32,7 +32,8 @@ def checked(recipe: Recipe) -> Recipe:
     from components.curation.privacy import known
     from components.training.objectives import objectives
 
-    family(recipe.family).fields(recipe.size)
+    if recipe.size is not None:
+        family(recipe.family).fields(recipe.size)
     filters(recipe.curate.filters)
     known(recipe.curate.mask)
     for phase in recipe.train:
@@ -47,6 +48,7 @@ def _readable(source: Source) -> None:
     """Raises SourceError where a source is missing, or a line of its items is malformed: now, not after the training."""
     from components.artifacts import SourceFiles
     from components.evaluation.tasks import read_items
+    from components.models.folder import model_folder, read_config
     from components.preparation.chats import read_chats
     from components.preparation.preferences import read_preferences
     from components.sources import source_files
@@ -63,6 +65,8 @@ def _readable(source: Source) -> None:
             pass
     if source.role == "evaluation":
         read_items(files)
+    if source.role == "base":
+        read_config(model_folder(path))
 
 
 def plan(asked: argparse.Namespace) -> int:
