@@ -396,10 +396,13 @@ class Recipe(Strict):
                 )
             earlier.append(phase.name)
         first = self.train[0]
-        if self.scale and (first.objective != "causal_lm" or first.init != "random" or first.tokens is None):
+        pretrains = self.size is not None and first.objective == "causal_lm" and first.init == "random"
+        if self.scale and not pretrains:
             raise ValueError(
-                f"[scale] needs a first phase of causal_lm from random weights with tokens, not {first.name}"
+                f"[scale] needs a size, and a first phase of causal_lm from random weights, not {first.name}"
             )
+        if self.scale and first.tokens is None:
+            raise ValueError(f"[scale] needs a first phase that gives tokens, not {first.name}")
         for task in self.evaluate.tasks:
             if roles.get(task.source) != "evaluation":
                 raise ValueError(f"task {task.name} needs {task.source!r} as a source with the role 'evaluation'")

@@ -37,7 +37,7 @@ def scaling(recipe: Recipe) -> State[str]:
     """Train and evaluate the ladder of `recipe`, and write down what its first phase will reach; then train that, if asked."""
     with alone(recipe) as run:
         corpus = curation(run)
-        samples = preparation(run, corpus)
+        samples = preparation(run, corpus, None)
         predicted(run, corpus, samples)
         if recipe.scale and recipe.scale.run_target:
             compared(run, corpus, samples)
@@ -115,7 +115,7 @@ def _told(run: Passage, prediction: Stored) -> dict[str, Any]:
     }
 
 
-def _train_config(run: Passage, size: str, phase: Any) -> Any:
+def _train_config(run: Passage, size: str | None, phase: Any) -> Any:
     from components.training.config import TrainConfig
 
     return TrainConfig(family=run.recipe.family, size=size, phase=phase)

@@ -31,6 +31,7 @@ class Rung(Strict):
 
 def target(recipe: Recipe, vocab_size: int) -> Rung:
     """The recipe's first phase as a rung."""
+    assert recipe.size is not None, "the recipe says so where it has a table [scale]"
     return _rung("target", recipe, recipe.size, recipe.train[0], vocab_size)
 
 

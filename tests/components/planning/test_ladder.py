@@ -65,7 +65,7 @@ def test_what_says_little_or_costs_more_than_the_target_is_left_out():
 def test_a_recipe_that_cannot_be_scaled_is_named():
     with pytest.raises(RecipeError, match=r"scaled has no table \[scale\]"):
         ladder(recipe(None), 1024)
-    with pytest.raises(RecipeError, match="needs a first phase of causal_lm"):
+    with pytest.raises(RecipeError, match="needs a first phase that gives tokens"):
         recipe(tokens=None, epochs=2)
 
 
