@@ -84,3 +84,7 @@ class Evaluation(Artifact):
 
 class Verdict(Artifact):
     """gate.json: {"passed": bool, "rules": [{"rule", "passed", "explanation", ...}]}; report.html shows it."""
+
+
+class Prediction(Artifact):
+    """prediction.json: {"target", "predicted": {"loss", "interval"}, "laws", "rungs"}; report.html shows it."""

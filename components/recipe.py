@@ -306,6 +306,22 @@ class GateConfig(Strict):
     budget_seconds: Budget = 5
 
 
+class ScaleConfig(Strict):
+    """A ladder of small runs, whose law predicts the loss of the first phase before it is paid for."""
+
+    budgets: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        min_length=2, description="Training compute of the runs, in FLOPs (6 x parameters x tokens)."
+    )
+    sizes: tuple[str, ...] = Field(
+        min_length=2, description="Named sizes of the family; each is trained at every budget."
+    )
+    resamples: int = Field(200, ge=10, le=10_000, description="Resamples of the runs, for intervals.")
+    seed: int = Field(0, description="Of the resamples.")
+    run_target: bool = Field(
+        False, json_schema_extra=PLACE, description="Train and evaluate the first phase itself, after its prediction."
+    )
+
+
 class Rollout(Strict):
     """How an approved model is served. Nothing of it changes the model."""
 
@@ -338,6 +354,7 @@ class Recipe(Strict):
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig
     rollout: Rollout = Rollout()
+    scale: ScaleConfig | None = Field(None, description="The table `[scale]`, for `headwater scale`.")
 
     @model_validator(mode="before")
     @classmethod
@@ -381,6 +398,14 @@ class Recipe(Strict):
                     f'phase {phase.name}: {phase.objective} needs data = "source:NAME" of a source with the role {role!r}'
                 )
             earlier.append(phase.name)
+        first = self.train[0]
+        pretrains = self.size is not None and first.objective == "causal_lm" and first.init == "random"
+        if self.scale and not pretrains:
+            raise ValueError(
+                f"[scale] needs a size, and a first phase of causal_lm from random weights, not {first.name}"
+            )
+        if self.scale and first.tokens is None:
+            raise ValueError(f"[scale] needs a first phase that gives tokens, not {first.name}")
         for task in self.evaluate.tasks:
             if roles.get(task.source) != "evaluation":
                 raise ValueError(f"task {task.name} needs {task.source!r} as a source with the role 'evaluation'")

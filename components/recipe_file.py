@@ -19,6 +19,7 @@ from components.recipe import (
     Recipe,
     Rollout,
     Rule,
+    ScaleConfig,
     Source,
     Strict,
     Task,
@@ -92,6 +93,7 @@ def _known(path: tuple[int | str, ...]) -> list[str]:
         "gate": GateConfig,
         "rules": Rule,
         "rollout": Rollout,
+        "scale": ScaleConfig,
     }
     names = [part for part in path if isinstance(part, str)]
     return list((inner[names[-1]] if names else Recipe).model_fields)

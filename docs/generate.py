@@ -40,6 +40,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "[gate]": recipe.GateConfig,
     "[[gate.rules]]": recipe.Rule,
     "[rollout]": recipe.Rollout,
+    "[scale]": recipe.ScaleConfig,
 }
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
@@ -16,7 +15,7 @@ from components.recipe import Recipe
 from components.settings import Settings
 from components.store import Store, Stored
 from flows.bases import taken_base
-from flows.cancelling import let_go
+from flows.cancelling import released
 from flows.curation import curation, preparation
 from flows.evaluation import evaluation, judge
 from flows.foresight import dry
@@ -25,11 +24,6 @@ from flows.promotion import promotion, wait_for_decision
 from flows.serving import serving
 from flows.single import alone
 from flows.training import training
-
-
-def released(flow: Any, flow_run: Any, state: Any) -> None:
-    """The second net under a cancellation, when the flow's process is gone: nobody waits, so the job ends."""
-    let_go(str(flow_run.id))
 
 
 @flow(name="lifecycle", persist_result=True, result_serializer="json", on_cancellation=[released])

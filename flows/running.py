@@ -1,4 +1,4 @@
-"""The commands around runs: plan, run, cancel."""
+"""The commands around runs: plan, run, scale, cancel."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from typing import Any
 from components.errors import HeadwaterError, RecipeError, UnknownName, UnknownRef
 from components.ledger import Ledger, runs
 from components.ledger.tables import RunRow
+from components.models import family
 from components.recipe import Recipe, Source
 from components.recipe_file import read_recipe
 from components.settings import Settings, settings
@@ -29,7 +30,6 @@ def checked(recipe: Recipe) -> Recipe:
 
     from components.curation.filters import filters
     from components.curation.privacy import known
-    from components.models import family
     from components.preparation.processors import processor
     from components.training.objectives import objectives
 
@@ -94,12 +94,27 @@ def run(asked: argparse.Namespace) -> int:
     recipe, here = recipe_at(asked), settings()
     if asked.dry_run:
         return _dry_run(recipe, here, asked.json)
+    return _submitted(asked, recipe, here, "lifecycle")
+
+
+def scale(asked: argparse.Namespace) -> int:
+    """Submit the ladder of a recipe and watch it, or attach to the one that is under way."""
+    recipe, here = recipe_at(asked), settings()
+    if recipe.scale is None:
+        raise RecipeError(f"{asked.recipe}: no table [scale]: it needs budgets and sizes (docs/recipes.md).")
+    for size in recipe.scale.sizes:
+        family(recipe.family).fields(size)
+    return _submitted(asked, recipe, here, "scaling")
+
+
+def _submitted(asked: argparse.Namespace, recipe: Recipe, here: Settings, flow: str) -> int:
+    """Submit `recipe` to `flow`, watch its run and say how it ended; the exit status."""
     from flows.display import Watcher, print_summary
     from flows.launch import follow, submit, summary
 
     housekeeping.ready(here, housekeeping.say)
     ledger = Ledger(here.ledger_url)
-    row = submit(recipe, here, ledger)
+    row = submit(recipe, here, ledger, flow)
     housekeeping.say(f"run {row.id}")
     # A restarted Ray serves nothing: what should be served comes back while the run goes on.
     serving = [_serve_beside(here)]
