@@ -55,6 +55,7 @@ def save_processor(tokenizer: "Tokenizer", folder: Path, context: int) -> None:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "eos_token": END,
         "pad_token": PAD,
+        "unk_token": None,  # every byte is a token; left out, Qwen's class would add one to the vocabulary
         "additional_special_tokens": [USER, ASSISTANT],
         "clean_up_tokenization_spaces": False,
         "model_max_length": context,
