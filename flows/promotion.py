@@ -12,6 +12,7 @@ from components.errors import DecisionError, GateRefused, HeadwaterError
 from components.ledger import promotion as decisions
 from components.ledger import queries, runs
 from components.ledger.tables import CandidateRow, DecisionRow
+from components.models import family_of
 from flows.evaluation import Judged
 from flows.passage import Passage
 from flows.registering import registered
@@ -72,6 +73,7 @@ def _card(run: Passage, judged: Judged) -> str:
     return model_card(
         name=run.recipe.name,
         digest=judged.model.digest,
+        pipeline=family_of(judged.model.path).pipeline,
         summary=run.recipe.description or _summary(run),
         sources=[source.model_dump() for source in run.recipe.sources],
         scores=judged.scores,

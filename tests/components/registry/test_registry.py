@@ -95,6 +95,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 CARD = model_card(
     name="demo",
     digest="0" * 64,
+    pipeline="text-generation",
     summary="A small model | of novels.",
     sources=[{"name": "emma", "licence": "public domain", "origin": "nltk"}],
     scores={"bits_per_byte": {"value": 2.345678, "stderr": 0.01}},
