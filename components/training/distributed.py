@@ -13,7 +13,7 @@ from components.recipe import TrainPhase
 from components.training.config import Job
 
 MAX_FAILURES = 3
-"""Lost workers are replaced so many times; each attempt resumes from our newest checkpoint, never from Ray's."""
+"""Lost workers are replaced so many times without a new checkpoint; each attempt resumes from ours, never from Ray's."""
 
 RESIZE_SECONDS = 60.0
 """How often an elastic phase looks for room for more workers; a lost one is missed at once."""
@@ -75,6 +75,19 @@ def _check_room(phase: TrainPhase) -> None:
 
 
 def _fit(job: Job) -> None:
+    """Train to the end. What has lost too many workers, but has come further, goes on: a long phase loses many."""
+    from components.training.checkpoint import whole
+
+    while True:
+        reached = whole(job.checkpoints)[-1:]
+        try:
+            return _attempt(job)
+        except TrainingError:
+            if whole(job.checkpoints)[-1:] == reached:
+                raise
+
+
+def _attempt(job: Job) -> None:
     from ray.exceptions import RayActorError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer

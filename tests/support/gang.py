@@ -15,13 +15,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from torch import distributed
+import torch
+from torch import distributed, nn
 
+from components.artifacts import Samples
 from components.models import family
+from components.recipe import TrainPhase
 from components.training.arithmetic import exact_arithmetic
 from components.training.config import Job, TrainConfig
 from components.training.group import Group
+from components.training.loader import Loader
 from components.training.loop import Loop
+from components.training.objectives import objective
+from components.training.parallel.reproducible import Reproducible
 
 
 class Interrupted(Exception):
@@ -71,6 +77,18 @@ def work(part: dict[str, Any], rank: int, meeting: str) -> None:
     with exact_arithmetic(job.config.phase.threads), suppress(Interrupted):
         Traced(job, Group.current(), part).run()
     distributed.destroy_process_group()
+
+
+def reduced(phase: TrainPhase, model: nn.Module, samples: Samples, group: Group) -> torch.Tensor:
+    """The gradient and the sums of the first batch of `phase`, as one vector."""
+    wanted, loader = objective(phase.objective), Loader.of(phase, samples)
+    parallel = Reproducible(phase, model, wanted.metrics, group)
+    parallel.begin()
+    batches = parallel.micro_batches(loader, 0)
+    for batch, found in zip(batches, wanted.backward(model, batches, group), strict=True):
+        parallel.take(found, batch.num_tokens)
+    parallel.mean()
+    return parallel.flat.reduced
 
 
 def run(part: dict[str, Any]) -> None:

@@ -18,16 +18,17 @@ from components.training import distributed
 from components.training.config import Job
 from components.training.train import train
 
-NODE = {"num_cpus": 2, "object_store_memory": 2**27}
+NODE = {"num_cpus": 2, "object_store_memory": 2**27, "include_dashboard": False}
 
 
 def main(described: Path, out: Path) -> None:
     """Train the job on a cluster that shrinks and grows."""
     job = Job.from_json(json.loads(described.read_text()))
     distributed.RESIZE_SECONDS = 5.0
-    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    cluster = Cluster()
+    added(cluster)  # the head
     os.environ["RAY_ADDRESS"] = cluster.address
-    nodes = [cluster.add_node(**NODE)]
+    nodes = [added(cluster)]
 
     def report(line: dict[str, Any]) -> None:
         print(json.dumps(line), flush=True)
@@ -36,12 +37,22 @@ def main(described: Path, out: Path) -> None:
             cluster.remove_node(nodes[0], allow_graceful=False)
             nodes.append(None)
         if done > 2 / 3 and len(nodes) == 2:
-            nodes.append(cluster.add_node(**NODE))
+            nodes.append(added(cluster))
 
     try:
         print(json.dumps(train(job.config, job.samples, job.init, out=out, scratch=job.scratch, report=report)))
     finally:
         cluster.shutdown()
+
+
+def added(cluster: Cluster, patience: int = 6) -> Any:
+    """Another node. Ray gives each 30 s to start, which is too little on a busy machine."""
+    try:
+        return cluster.add_node(**NODE)
+    except Exception:
+        if not patience:
+            raise
+        return added(cluster, patience - 1)
 
 
 if __name__ == "__main__":

@@ -32,20 +32,21 @@ def test_two_workers_train_and_finish_in_step(configure, samples, run_train, tmp
 
 
 @pytest.mark.slow
-def test_killed_worker_is_replaced_and_leaves_no_trace(configure, samples, run_train, tmp_path):
+def test_killed_workers_are_replaced_and_leave_no_trace(configure, samples, run_train, tmp_path):
+    """Five of them, which is more than Ray Train would replace: each attempt has come further."""
     config = configure(num_workers=2, tokens=600_000, checkpoint_seconds=0.2)
     undisturbed, facts, _ = run_train(config, samples)
     killed = []
 
     def report(line):
         workers = [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in " ".join(p.cmdline())]
-        if line.get("done", 0) > 200 and not killed and workers:
+        if line.get("done", 0) > 200 * (1 + len(killed)) and len(killed) < 5 and workers:
             killed.append(workers[-1].pid)
             os.kill(workers[-1].pid, signal.SIGKILL)
 
     (tmp_path / "out").mkdir()
     again = train(config, samples, None, out=tmp_path / "out", scratch=tmp_path / "killed", report=report)
-    assert killed
+    assert len(killed) == 5
     assert 0 < again["resumed_from"] < facts["steps"]
     assert folder_content(tmp_path / "out", "export") == folder_content(undisturbed, "export")
     assert json.loads((tmp_path / "killed" / "progress.jsonl").read_text().splitlines()[-1])["step"] == facts["steps"]
