@@ -9,9 +9,7 @@ from torch import nn
 from components.artifacts import Samples
 from components.errors import TrainingError
 from components.models import family
-from components.training.attention import use_causal_blocks
 from components.training.config import Job, TrainConfig
-from components.training.linear import use_onednn
 
 
 def fresh_model(config: TrainConfig, samples: Samples) -> nn.Module:
@@ -29,15 +27,10 @@ def fresh_model(config: TrainConfig, samples: Samples) -> nn.Module:
 
 
 def initial_model(job: Job) -> nn.Module:
-    """The model before the first step of `job`, made to compute fast: other kernels, the same architecture and names.
-
-    Raises TrainingError where the export is of another shape.
-    """
+    """The model before the first step of `job`. Raises TrainingError where the export is of another shape."""
     model = fresh_model(job.config, job.samples)
     if job.init is not None:
         put_weights(model, exported_weights(job.init.path, type(model)), str(job.init.path))
-    use_onednn(model)
-    use_causal_blocks(model)
     return model
 
 

@@ -8,9 +8,15 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from components.errors import TrainingError
+from components.training.arithmetic import exact_arithmetic
 from components.training.attention import causal_blocks, use_causal_blocks
 from components.training.batch import IGNORED
+from components.training.config import Job
+from components.training.group import Group
+from components.training.kernels import compile_layers
 from components.training.linear import OneDnnLinear, linear, use_onednn
+from components.training.loop import Loop
 from components.training.losses import summed_cross_entropy
 
 ISOLATED = torch.cat([torch.arange(150), torch.arange(50), torch.arange(100)]).expand(2, -1)
@@ -95,6 +101,28 @@ def test_layers_keep_their_names_and_can_be_frozen():
     expected = torch.nn.functional.linear(x.detach(), weight, bias.detach())
     assert torch.allclose(x.grad, 2 * expected @ weight, rtol=1e-5, atol=1e-5)
     assert torch.allclose(bias.grad, 2 * expected.sum(0), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_compiled_layers_give_the_same(configure, samples, tmp_path):
+    """Weights after some steps, up to rounding, under the same names; and again the same bits."""
+    ends = []
+    for number, compiled in enumerate((False, True, True)):
+        config = configure(tokens=8 * 64 * 4, compile=compiled)
+        with exact_arithmetic(1):
+            loop = Loop(Job(config, samples, None, tmp_path / str(number)), Group(0, 1))
+            loop.run()
+        ends.append({name: parameter.detach().clone() for name, parameter in loop.model.named_parameters()})
+    eager, compiled, again = ends
+    for name, weight in eager.items():
+        assert torch.allclose(weight, compiled[name], atol=1e-5), name
+        assert torch.equal(compiled[name], again[name]), name
+
+
+def test_compilation_without_a_compiler_is_refused(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(TrainingError, match="no-such-compiler"):
+        compile_layers(llama())
 
 
 MEMORY = """
