@@ -7,19 +7,21 @@ workers the same batches give the same bits.
 import torch
 from torch import nn
 
+from components.training.adapters import trained
+
 ALIGNMENT = 16
 """Each parameter starts at a multiple of so many floats (64 bytes), as the matrix kernels like it."""
 
 
 class FlatModel:
-    """Parameters as views of `values`, their gradients as views of the first part of `reduced`.
+    """Parameters that have gradients as views of `values`, their gradients as views of the first part of `reduced`.
 
     Matrices, which decay, come first; vectors (norms) follow. The tail of `reduced` carries the sums, so that one
     all-reduce moves everything. All vectors are fp32.
     """
 
     def __init__(self, model: nn.Module, *, num_sums: int) -> None:
-        self._named = dict(model.named_parameters())
+        self._named = trained(model)
         matrices = [p for p in self._named.values() if p.ndim >= 2]
         vectors = [p for p in self._named.values() if p.ndim < 2]
         self.num_decayed = sum(_padded(p) for p in matrices)
