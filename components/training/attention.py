@@ -53,8 +53,8 @@ class _CausalBlocks(torch.autograd.Function):
             for_q[:, :, :, start:end] = torch.bmm(scores, k[:, :end]).view(rows, heads, group, end - start, width)
             queries = q[:, :, :, start:end].reshape(shape)
             for_k[:, :end].baddbmm_(scores.transpose(1, 2), queries, alpha=ctx.scale)
-        shape = (rows, heads, time, width)
-        return for_q.mul_(ctx.scale), for_k.view(shape), for_v.view(shape), None, None
+        for_k, for_v = (part.view(rows, heads, time, width) for part in (for_k, for_v))
+        return for_q.mul_(ctx.scale), for_k, for_v, None, None
 
 
 def _masked(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
