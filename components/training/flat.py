@@ -12,14 +12,14 @@ ALIGNMENT = 16
 
 
 class FlatModel:
-    """Parameters as views of `values`, their gradients as views of the first part of `reduced`.
+    """Parameters that have gradients as views of `values`, their gradients as views of the first part of `reduced`.
 
     Matrices, which decay, come first; vectors (norms) follow. The tail of `reduced` carries the sums, so that one
     all-reduce moves everything. All vectors are fp32.
     """
 
     def __init__(self, model: nn.Module, *, num_sums: int) -> None:
-        self._named = dict(model.named_parameters())
+        self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         matrices = [p for p in self._named.values() if p.ndim >= 2]
         vectors = [p for p in self._named.values() if p.ndim < 2]
         self.num_decayed = sum(_padded(p) for p in matrices)

@@ -56,16 +56,15 @@ def exported_weights(folder: Path, architecture: type[nn.Module]) -> dict[str, t
 
 
 def put_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
-    """Copy `weights` into `model`: exactly its parameters, shared ones once. Raises TrainingError."""
-    check_weights(model, weights, where)
+    """Copy `weights` into `model`: exactly the parameters it trains, shared ones once. Raises TrainingError."""
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in check_weights(model, weights, where).items():
             parameter.copy_(weights[name])
 
 
-def check_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
-    """Refuse `weights` that are not exactly the parameters of `model`. Raises TrainingError."""
-    parameters = dict(model.named_parameters())
+def check_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> dict[str, nn.Parameter]:
+    """The parameters that `model` trains, if `weights` are exactly of these. Raises TrainingError otherwise."""
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if weights.keys() != parameters.keys():
         odd = sorted(weights.keys() ^ parameters.keys())
         raise TrainingError(f"The weights in {where} are of another architecture: {', '.join(odd[:3])} differ.")
@@ -74,3 +73,4 @@ def check_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str
             raise TrainingError(
                 f"{name} in {where} has the shape {tuple(weights[name].shape)}, here {tuple(parameter.shape)}."
             )
+    return parameters

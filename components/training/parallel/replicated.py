@@ -52,7 +52,7 @@ class Replicated(Parallel):
 
     def state(self) -> dict[str, Tensors]:
         """Views, not copies."""
-        model = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+        model = {name: parameter.detach() for name, parameter in self.trained.items()}
         return {"model": model, "optimizer": self.flat.moments()}
 
     def restore(self, found: Checkpoint | None, updates: int) -> None:

@@ -38,7 +38,7 @@ class Sharded(Parallel):
         data = self.mesh["data"]
         self.data = Group(data.get_local_rank(), data.size(), data.get_group())
         self.frozen(model)
-        self.shards = {name: Shard(parameter) for name, parameter in model.named_parameters()}
+        self.shards = {name: Shard(parameter) for name, parameter in self.trained.items()}
         self.optimizer = adamw(list(self.shards.values()), phase)
         self.sums = torch.zeros(3 + len(metrics))
 
