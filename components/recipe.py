@@ -189,6 +189,12 @@ class TrainPhase(Strict):
     spike_sigma: float = Field(
         10, gt=0, description="A loss so many standard deviations above the mean of the last 64 is a spike."
     )
+    text_steps: int = Field(
+        0,
+        ge=0,
+        json_schema_extra=PLACE,
+        description="Steps from one sample of text that the model writes to the next, for causal_lm; 0 shows none.",
+    )
     budget_seconds: Budget = 180
 
     @model_validator(mode="after")
@@ -215,7 +221,11 @@ class TrainPhase(Strict):
 
     @model_validator(mode="after")
     def _options_fit_together(self) -> "TrainPhase":
-        for option, objective in (("isolate_documents", "causal_lm"), ("pack_chats", "sft")):
+        for option, objective in (
+            ("isolate_documents", "causal_lm"),
+            ("text_steps", "causal_lm"),
+            ("pack_chats", "sft"),
+        ):
             if getattr(self, option) and self.objective != objective:
                 raise ValueError(f"{option} is for the objective {objective}, not for {self.objective}")
         if wrong := wrong_division(self):

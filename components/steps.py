@@ -234,7 +234,9 @@ class _Reporter:
 
     def __call__(self, row: dict[str, Any]) -> None:
         self.held = row
-        if time.monotonic() - self.last >= REPORT_SECONDS or "warning" in row:
+        if (
+            time.monotonic() - self.last >= REPORT_SECONDS or "total" not in row
+        ):  # what is no state is not outdated by the next
             self.flush()
 
     def flush(self) -> None:

@@ -69,6 +69,8 @@ class Watcher:
             self.last[identity] = report.id
             if "warning" in report.row:
                 self.console.print(f"  [yellow]{name}: {report.row['warning']}[/]")
+            if "text" in report.row:
+                self.console.print(f"  {name} after {report.row['after']}: {report.row['text']!r}", markup=False)
             if self.bar is not None and report.row.get("total"):
                 note = noted(report.row)
                 self.progress.update(self.bar, total=report.row["total"], completed=report.row["done"], note=note)

@@ -26,6 +26,7 @@ from components.training.parallel.base import Sums
 from components.training.progress import Line
 from components.training.record import Record
 from components.training.schedule import learning_rate
+from components.training.texts import sample_of_text
 
 
 class Loop:
@@ -59,6 +60,10 @@ class Loop:
                 step += 1
                 if record:
                     record.show(line)
+                if self.phase.text_steps and step % self.phase.text_steps == 0:
+                    text = sample_of_text(self.model, self.job.samples, self.loader)
+                    if record:
+                        record.progress.write({"text": text, "after": step})
                 due = record is not None and record.due(self.phase.checkpoint_seconds)
                 if step == self.total or self.group.agreed(due):
                     self.save(record, step)

@@ -76,6 +76,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     from components.training.checkpoint import newest_verified
     from components.training.export import export
     from components.training.model import fresh_model, put_weights
+    from components.training.page import write_page
 
     found = newest_verified(job.checkpoints, report, job=job.digest)
     if found is None:
@@ -90,7 +91,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"Phase {job.config.phase.name}: the export cannot be written to {out}: {error}") from error
     parameters, state = sum(p.numel() for p in model.parameters()), found.state
-    return {
+    facts = {
         "steps": state.step,
         "tokens": state.tokens,
         "seconds": round(state.seconds, 3),
@@ -104,6 +105,9 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "warnings": told["warnings"],
         "skips": state.skips,
     }
+    page = job.scratch / "report.html"
+    write_page(job.progress, job.config.phase.name, facts, page)
+    return {**facts, "report": str(page)}
 
 
 def _pass_on(line: dict[str, Any], told: dict[str, Any], report: Report) -> None:
@@ -113,6 +117,7 @@ def _pass_on(line: dict[str, Any], told: dict[str, Any], report: Report) -> None
         report({"done": line["step"], "total": line["total"], "unit": "steps", **shown})
     if "warning" in line:
         told["warnings"].append(line["warning"])
+    if "warning" in line or "text" in line:
         report(line)
     told["memory_bytes"] = max(told["memory_bytes"], line.get("memory_bytes", 0))  # rank 0's
     for name in ("resumed_from", "error"):

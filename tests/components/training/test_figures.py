@@ -4,7 +4,9 @@ import math
 
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from components.digests import folder_content
 from components.flops import causal_attention_flops, decoder_token_flops, product_rate
 from components.training.loader import Loader
 from components.training.model import fresh_model
@@ -42,3 +44,22 @@ def test_flops_of_a_token_are_those_of_the_products(configure, samples):
 
 def test_the_peak_is_a_rate():
     assert 1e9 < product_rate(0.05) < 1e14
+
+
+def test_texts_are_shown_and_change_nothing(configure, samples, run_train, tmp_path):
+    """The last one is what plain transformers writes with the exported model."""
+    plain, *_ = run_train(configure(tokens=10_000), samples, name="plain")
+    out, facts, reports = run_train(configure(tokens=10_000, text_steps=10), samples)
+    assert folder_content(out, "export") == folder_content(plain, "export")
+    texts = [report for report in reports if "text" in report]
+    assert [report["after"] for report in texts] == [10, 20]
+    tokenizer, model = AutoTokenizer.from_pretrained(out), AutoModelForCausalLM.from_pretrained(out)
+    prompt = Loader(samples, batch_size=8, seed=0).samples([0]).input_ids[:, :8]
+    written = model.generate(prompt, do_sample=False, max_new_tokens=32, eos_token_id=None)
+    assert texts[-1]["text"] == tokenizer.decode(written[0], skip_special_tokens=True)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert facts["report"] == str(tmp_path / "run" / "report.html")
+    assert page.count("<svg") == 5
+    assert "After step 20" in page
+    with pytest.raises(ValueError, match="text_steps is for the objective causal_lm"):
+        configure(objective="sft", text_steps=10)
