@@ -72,7 +72,10 @@ class Samples(Artifact):
 
 
 class Export(Artifact):
-    """A standard Hugging Face model folder: config, safetensors, tokenizer, chat template, generation config."""
+    """A standard Hugging Face model folder: config, safetensors, tokenizer, chat template, generation config.
+
+    adapter/: where one was trained and merged into the weights, the adapter in peft's own format.
+    """
 
 
 class Evaluation(Artifact):
@@ -81,3 +84,7 @@ class Evaluation(Artifact):
 
 class Verdict(Artifact):
     """gate.json: {"passed": bool, "rules": [{"rule", "passed", "explanation", ...}]}; report.html shows it."""
+
+
+class Prediction(Artifact):
+    """prediction.json: {"target", "predicted": {"loss", "interval"}, "laws", "rungs"}; report.html shows it."""

@@ -54,8 +54,8 @@ class Source(Strict):
     )
     licence: str = Field(min_length=1, description="SPDX identifier or 'public domain'.")
     origin: str = Field(min_length=1, description="Where it came from: URL or package and version.")
-    role: Literal["documents", "instructions", "preferences", "evaluation"] = Field(
-        "documents", description="What it is read as."
+    role: Literal["documents", "instructions", "preferences", "evaluation", "base"] = Field(
+        "documents", description="What it is read as; base is a model to start from."
     )
 
     @model_validator(mode="after")
@@ -93,9 +93,22 @@ class CurateConfig(Strict):
 class PrepareConfig(Strict):
     """Corpus to samples: the tokenizer and the packing."""
 
-    vocab_size: int = Field(2048, ge=300, le=1_000_000, description="Tokens of the tokenizer, at most.")
+    vocab_size: int = Field(
+        2048,
+        ge=300,
+        le=1_000_000,
+        description="Tokens of the tokenizer that is trained, at most; a base brings its own.",
+    )
     context: int = Field(256, ge=8, le=1_048_576, description="Tokens in a sample.")
     budget_seconds: Budget = 15
+
+
+class Adapter(Strict):
+    """Few weights beside those of the base, which stay as they are; merged into them for the export."""
+
+    method: Literal["lora"] = Field("lora", description="LoRA (Hu et al. 2021), on all linear layers but the last.")
+    rank: int = Field(16, ge=1, le=1024, description="Width of the adapter: how much it can learn, and what it takes.")
+    alpha: int = Field(32, gt=0, description="Its product counts alpha / rank times.")
 
 
 class TrainPhase(Strict):
@@ -105,8 +118,8 @@ class TrainPhase(Strict):
     objective: str = Field("causal_lm", description="What is learnt.")
     init: str = Field(
         "random",
-        pattern=r"^(random|phase:[a-z][a-z0-9_-]*)$",
-        description="First weights: random, or phase:NAME.",
+        pattern=r"^(random|(phase|source):[a-z][a-z0-9_-]*)$",
+        description="First weights: random, phase:NAME, or source:NAME of the source with the role base.",
         json_schema_extra=PLACE,  # what it names is an input, and counts by its digest; so for data
     )
     data: str = Field(
@@ -138,6 +151,9 @@ class TrainPhase(Strict):
     )
     weight_decay: float = Field(0.1, ge=0, description=f"Decoupled, on matrices only. {BY_RULE}")
     clip_norm: float = Field(1.0, gt=0, description="Longest gradient; a longer one is scaled down to it.")
+    adapter: Adapter | None = Field(
+        None, description="Train an adapter in place of the weights, as in `adapter = { rank = 16 }`."
+    )
     beta: float = Field(0.1, gt=0, description="How closely dpo keeps to the model it started from.")
     isolate_documents: bool = Field(
         False, description="For causal_lm: attention and positions stop at the boundaries of documents."
@@ -228,6 +244,8 @@ class TrainPhase(Strict):
         ):
             if getattr(self, option) and self.objective != objective:
                 raise ValueError(f"{option} is for the objective {objective}, not for {self.objective}")
+        if self.adapter and self.init == "random":
+            raise ValueError("an adapter stands beside weights that are there: set init, or leave adapter out")
         if wrong := wrong_division(self):
             raise ValueError(wrong)
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
@@ -266,12 +284,15 @@ class Rule(Strict):
     below: str | None = Field(None, description="Another metric of the same report that this one must be below.")
     above: str | None = Field(None, description="Another metric of the same report that this one must be above.")
     regression: float | None = Field(None, ge=0, description="How much worse than the champion's is still accepted.")
-    lower_is_better: bool = Field(True, description="Which direction is worse, for `regression`.")
+    base_regression: float | None = Field(
+        None, description="How much worse than the base's is still accepted; below 0 it must be so much better."
+    )
+    lower_is_better: bool = Field(True, description="Which direction is worse, for the regressions.")
 
     @model_validator(mode="after")
     def _some_bound(self) -> "Rule":
-        if all(v is None for v in (self.min, self.max, self.below, self.above, self.regression)):
-            raise ValueError("a rule needs one of min, max, below, above and regression")
+        if all(v is None for v in (self.min, self.max, self.below, self.above, self.regression, self.base_regression)):
+            raise ValueError("a rule needs one of min, max, below, above, regression and base_regression")
         return self
 
 
@@ -280,6 +301,22 @@ class GateConfig(Strict):
 
     rules: tuple[Rule, ...] = Field(min_length=1, description="All of them must pass.")
     budget_seconds: Budget = 5
+
+
+class ScaleConfig(Strict):
+    """A ladder of small runs, whose law predicts the loss of the first phase before it is paid for."""
+
+    budgets: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        min_length=2, description="Training compute of the runs, in FLOPs (6 x parameters x tokens)."
+    )
+    sizes: tuple[str, ...] = Field(
+        min_length=2, description="Named sizes of the family; each is trained at every budget."
+    )
+    resamples: int = Field(200, ge=10, le=10_000, description="Resamples of the runs, for intervals.")
+    seed: int = Field(0, description="Of the resamples.")
+    run_target: bool = Field(
+        False, json_schema_extra=PLACE, description="Train and evaluate the first phase itself, after its prediction."
+    )
 
 
 class Rollout(Strict):
@@ -297,23 +334,31 @@ class Recipe(Strict):
 
     name: Name = Field(description="The name of the model that comes out.")
     description: str = Field("", description="A sentence for the model card.")
-    family: Name = Field("llama", description="The architecture.")
-    size: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$", description="One of the family's named sizes.")
+    family: Name = Field("llama", description="The architecture, of a model that does not start from a base.")
+    size: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$",
+        description="One of the family's named sizes. Left out where a source has the role base, which brings its own.",
+    )
     approval: Literal["manual", "auto"] = Field("manual", description="Whether a person has to approve the model.")
     sources: tuple[Source, ...] = Field(min_length=1, description="What there is to learn from and to be judged by.")
     curate: CurateConfig = CurateConfig()
     prepare: PrepareConfig = PrepareConfig()
     train: tuple[TrainPhase, ...] = Field(min_length=1, description="The phases, in order.")
+    phases: tuple[Name, ...] | None = Field(
+        None, description='Which of the phases run, in their order: all, or for example `phases = ["lora"]`.'
+    )
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig
     rollout: Rollout = Rollout()
+    scale: ScaleConfig | None = Field(None, description="The table `[scale]`, for `headwater scale`.")
 
     @model_validator(mode="before")
     @classmethod
     def _what_is_left_out(cls, content: Any) -> Any:
         from components.hyperparameters import filled
 
-        return filled(content) if isinstance(content, dict) else content
+        return filled(_with_chosen_phases(content)) if isinstance(content, dict) else content
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> "Recipe":
@@ -321,9 +366,15 @@ class Recipe(Strict):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"two {what}s are called {', '.join(twice)}")
+        if len(self.with_role("base")) > 1:
+            raise ValueError("two sources have the role 'base': a model starts from one")
         if not any(s.role == "documents" for s in self.sources):
             raise ValueError("no source has the role 'documents'")
         roles = {s.name: s.role for s in self.sources}
+        if (self.base is None) == (self.size is None):
+            raise ValueError("give either size, or one source with the role 'base', which has a size of its own")
+        if self.base and self.base.name == self.name:
+            raise ValueError(f"the base and the model that comes out are both called {self.name!r}")
         earlier: list[str] = []
         for phase in self.train:
             kind, _, name = phase.init.partition(":")
@@ -331,6 +382,10 @@ class Recipe(Strict):
                 raise ValueError(
                     f"phase {phase.name} starts from {name!r}, which is no earlier phase ({', '.join(earlier) or 'none'})"
                 )
+            if self.base and phase.init not in (f"source:{self.base.name}", *(f"phase:{name}" for name in earlier)):
+                raise ValueError(f"phase {phase.name} must start from source:{self.base.name} or an earlier phase")
+            if kind == "source" and roles.get(name) != "base":
+                raise ValueError(f"phase {phase.name} starts from {name!r}, which is no source with the role 'base'")
             kind, _, name = phase.data.partition(":")
             role = DATA_ROLES.get(phase.objective, "documents" if kind == "corpus" else "instructions")
             if kind == "source" and roles.get(name) != role:
@@ -340,14 +395,41 @@ class Recipe(Strict):
                     f'phase {phase.name}: {phase.objective} needs data = "source:NAME" of a source with the role {role!r}'
                 )
             earlier.append(phase.name)
+        first = self.train[0]
+        pretrains = self.size is not None and first.objective == "causal_lm" and first.init == "random"
+        if self.scale and not pretrains:
+            raise ValueError(
+                f"[scale] needs a size, and a first phase of causal_lm from random weights, not {first.name}"
+            )
+        if self.scale and first.tokens is None:
+            raise ValueError(f"[scale] needs a first phase that gives tokens, not {first.name}")
         for task in self.evaluate.tasks:
             if roles.get(task.source) != "evaluation":
                 raise ValueError(f"task {task.name} needs {task.source!r} as a source with the role 'evaluation'")
+        for rule in self.gate.rules:
+            if rule.base_regression is not None and not self.base:
+                raise ValueError(f"the rule on {rule.metric} compares with a base, and no source has the role 'base'")
         return self
+
+    @property
+    def base(self) -> Source | None:
+        """The model that this one starts from."""
+        return next(iter(self.with_role("base")), None)
 
     def with_role(self, *roles: str) -> tuple[Source, ...]:
         """The sources that have one of `roles`, in the recipe's order."""
         return tuple(source for source in self.sources if source.role in roles)
+
+
+def _with_chosen_phases(content: dict[str, Any]) -> dict[str, Any]:
+    """Only the phases that run are part of the recipe: nothing else of it may depend on the others."""
+    if not content.get("phases"):
+        return content
+    phases = [phase for phase in content.get("train", ()) if isinstance(phase, dict)]
+    names = [str(phase.get("name")) for phase in phases]
+    if unknown := [name for name in content["phases"] if name not in names]:
+        raise ValueError(f"phases: there is no phase {unknown[0]!r}. Known: {', '.join(names)}")
+    return {**content, "train": [phase for phase in phases if phase.get("name") in content["phases"]]}
 
 
 def identity_fields(config: BaseModel) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from components.errors import RecipeError
 from components.packages.names import is_package
 from components.recipe import (
+    Adapter,
     CurateConfig,
     EvaluateConfig,
     GateConfig,
@@ -18,6 +19,7 @@ from components.recipe import (
     Recipe,
     Rollout,
     Rule,
+    ScaleConfig,
     Source,
     Strict,
     Task,
@@ -85,11 +87,13 @@ def _known(path: tuple[int | str, ...]) -> list[str]:
         "curate": CurateConfig,
         "prepare": PrepareConfig,
         "train": TrainPhase,
+        "adapter": Adapter,
         "evaluate": EvaluateConfig,
         "tasks": Task,
         "gate": GateConfig,
         "rules": Rule,
         "rollout": Rollout,
+        "scale": ScaleConfig,
     }
     names = [part for part in path if isinstance(part, str)]
     return list((inner[names[-1]] if names else Recipe).model_fields)

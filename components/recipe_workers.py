@@ -15,6 +15,8 @@ def wrong_division(phase: "TrainPhase") -> str | None:
         return f"num_workers {phase.num_workers} is neither a number from 0 to {MOST_WORKERS} nor a range like [1, 4]"
     if phase.micro_batch_size is not None and phase.micro_batch_size > phase.batch_size:
         return f"micro_batch_size {phase.micro_batch_size} is more than batch_size {phase.batch_size}"
+    if phase.parallel == "fsdp" and phase.adapter:
+        return 'an adapter is too small to be sharded: leave parallel = "fsdp" out'
     if phase.parallel == "fsdp":
         return _not_sharded(phase)
     if phase.tensor_parallel > 1:

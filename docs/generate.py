@@ -34,11 +34,13 @@ TABLES: dict[str, type[BaseModel]] = {
     "[curate]": recipe.CurateConfig,
     "[prepare]": recipe.PrepareConfig,
     "[[train]]": recipe.TrainPhase,
+    "[train.adapter]": recipe.Adapter,
     "[evaluate]": recipe.EvaluateConfig,
     "[[evaluate.tasks]]": recipe.Task,
     "[gate]": recipe.GateConfig,
     "[[gate.rules]]": recipe.Rule,
     "[rollout]": recipe.Rollout,
+    "[scale]": recipe.ScaleConfig,
 }
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 

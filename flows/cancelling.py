@@ -1,6 +1,7 @@
 """What a cancelled run leaves behind: no job that nobody wants, and its checkpoints."""
 
 import logging
+from typing import Any
 
 from components.errors import ServiceError
 from components.ledger import Ledger, runs, work
@@ -17,6 +18,11 @@ def let_go(flow_run: str) -> None:
         return
     runs.cancelled(ledger, row.id)
     drop(ledger, row.id)
+
+
+def released(flow: Any, flow_run: Any, state: Any) -> None:
+    """The second net under a cancellation, when the flow's process is gone: nobody waits, so the job ends."""
+    let_go(str(flow_run.id))
 
 
 def drop(ledger: Ledger, run: str) -> None:

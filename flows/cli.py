@@ -61,11 +61,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _recipe_commands(add) -> None:  # type: ignore[no-untyped-def]
+    init = add(
+        "init",
+        "flows.beginning:init",
+        "make a folder with a commented recipe and files to replace by your own",
+        json=False,
+    )
+    init.add_argument("folder", metavar="DIR")
     plan = add(
         "plan", "flows.running:plan", "parameters, tokens, FLOPs, memory, time and money of a recipe; runs nothing"
     )
     run = add("run", "flows.running:run", "take a recipe through its whole lifecycle, or follow the run that does")
-    for sub in (plan, run):
+    scale = add(
+        "scale",
+        "flows.running:scale",
+        "train a ladder of small runs, and predict the loss of the recipe's own from the law that they follow",
+    )
+    for sub in (plan, run, scale):
         sub.add_argument("recipe", help="a .toml file, or the name of a shipped recipe")
         sub.add_argument(
             "--set",
@@ -75,7 +87,8 @@ def _recipe_commands(add) -> None:  # type: ignore[no-untyped-def]
             help="change one field, as in prepare.context=128",
         )
     run.add_argument("--dry-run", action="store_true", help="say which steps would run, and what forces each")
-    run.add_argument("--detach", action="store_true", help="submit and return")
+    for sub in (run, scale):
+        sub.add_argument("--detach", action="store_true", help="submit and return")
     cancel = add("cancel", "flows.running:cancel", "cancel a run; a job that another run waits for goes on", json=False)
     cancel.add_argument("run")
 

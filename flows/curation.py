@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from components.recipe import Recipe
 from components.steps import Input, Step
 from components.store import Stored
+from flows.bases import taken_base
 from flows.passage import Passage
 from flows.single import alone
 from flows.step import step
@@ -57,9 +58,10 @@ def _as_markdown(corpus: Stored) -> str:
     )
 
 
-def preparation(run: Passage, corpus: Stored) -> Stored:
-    """Samples of the corpus, with the tokenizer trained on it."""
-    return step(run, PREPARE, run.recipe.prepare, as_input("corpus", corpus))
+def preparation(run: Passage, corpus: Stored, base: Stored | None) -> Stored:
+    """Samples of the corpus, with the base's tokenizer, or else one trained on it."""
+    inputs = [as_input("corpus", corpus), *([as_input("base", base)] if base else [])]
+    return step(run, PREPARE, run.recipe.prepare, *inputs)
 
 
 def chats(run: Passage, samples: Stored, phase: str, source: str) -> Stored:
@@ -78,4 +80,4 @@ def as_input(role: str, stored: Stored) -> Input:
 def curation_alone(recipe: Recipe) -> str:
     """Curate and prepare a recipe's sources, and stop there; the digest of the samples."""
     with alone(recipe) as run:
-        return preparation(run, curation(run)).digest
+        return preparation(run, curation(run), taken_base(run)).digest

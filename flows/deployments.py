@@ -1,6 +1,7 @@
-"""The deployments by which everything is started: one for each shipped recipe, and `lifecycle/run` for any other."""
+"""The deployments by which everything is started: one for each shipped recipe, `lifecycle/run` for any other, `scaling/run`."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from flows.recipes import shipped_recipes
 POOL = "headwater"
 ACCELERATOR = "accelerator"
 """The Prefect concurrency limit that training takes a slot of."""
-ENTRYPOINT = "flows.lifecycle.lifecycle"
+ENTRYPOINTS = {"lifecycle": "flows.lifecycle.lifecycle", "scaling": "flows.scaling.scaling"}
+"""The flows that have deployments."""
 NIGHTLY = {"cron": "0 2 * * *", "timezone": "UTC", "active": False, "slug": "nightly"}
 
 
@@ -23,23 +25,25 @@ def shipped() -> dict[str, Recipe]:
 
 
 def wanted() -> dict[str, dict[str, Any]]:
-    """Name, parameters and schedules of every deployment of `lifecycle`."""
+    """Parameters and schedules of every deployment, by flow and name."""
     rows: dict[str, dict[str, Any]] = {
-        name: {
+        f"lifecycle/{name}": {
             "description": recipe.description,
             "parameters": {"recipe": recipe.model_dump(mode="json")},
             "schedules": [NIGHTLY],
         }
         for name, recipe in shipped().items()
     }
-    rows["run"] = {"description": "Any recipe: give its content as the parameter.", "parameters": {}, "schedules": []}
+    for flow in ENTRYPOINTS:
+        said = "Any recipe: give its content as the parameter."
+        rows[f"{flow}/run"] = {"description": said, "parameters": {}, "schedules": []}
     return rows
 
 
-def deployment_for(recipe: Recipe) -> str:
-    """The deployment whose content `recipe` is, or the one for any recipe."""
-    same = [name for name, known in shipped().items() if known == recipe]
-    return f"lifecycle/{same[0] if same else 'run'}"
+def deployment_for(recipe: Recipe, flow: str = "lifecycle") -> str:
+    """The deployment of `flow` whose content `recipe` is, or the one for any recipe."""
+    same = [name for name, known in shipped().items() if known == recipe and flow == "lifecycle"]
+    return f"{flow}/{same[0] if same else 'run'}"
 
 
 def register(home: Path, slots: int) -> bool:
@@ -85,17 +89,17 @@ def _deploy(client: Any, name: str, row: dict[str, Any]) -> None:
     from prefect.flows import EntrypointType
     from prefect.schedules import Cron
 
-    from flows.lifecycle import lifecycle
-
+    flow, _, short = name.partition("/")
     try:
-        client.read_deployment_by_name(f"lifecycle/{name}")
+        client.read_deployment_by_name(name)
         schedules = None
     except ObjectNotFound:
         schedules = [
             Cron(s["cron"], timezone=s["timezone"], active=s["active"], slug=s["slug"]) for s in row["schedules"]
         ]
-    deployment = lifecycle.to_deployment(
-        name,
+    module, _, function = ENTRYPOINTS[flow].rpartition(".")
+    deployment = getattr(import_module(module), function).to_deployment(
+        short,
         parameters=row["parameters"],
         description=row["description"],
         schedules=schedules,
@@ -103,7 +107,7 @@ def _deploy(client: Any, name: str, row: dict[str, Any]) -> None:
         tags=["headwater"],
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
-    deployment.apply()  # type: ignore[union-attr]
+    deployment.apply()
 
 
 def prefect_yaml() -> str:
@@ -112,9 +116,9 @@ def prefect_yaml() -> str:
 
     rows = [
         {
-            "name": name,
+            "name": name.partition("/")[2],
             "description": row["description"],
-            "entrypoint": ENTRYPOINT,
+            "entrypoint": ENTRYPOINTS[name.partition("/")[0]],
             "parameters": row["parameters"],
             "schedules": row["schedules"],
             "enforce_parameter_schema": True,

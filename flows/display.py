@@ -105,6 +105,9 @@ def print_summary(summary: dict[str, Any], addresses: dict[str, str], key_file: 
     console.print(steps)
     if summary["costs"]:
         console.print(_costs(summary["costs"]))
+    if summary["scaling"]:
+        console.print(in_words(summary["scaling"]), highlight=False, soft_wrap=True)
+        console.print(_gains(summary["scaling"]))
     if summary["scores"]:
         console.print(_scores(summary))
     for line in summary["gate"]:
@@ -128,6 +131,30 @@ def _costs(costs: list[dict[str, Any]]) -> Table:
             table.add_row(
                 cost["phase"], title, planned, f"{actual / size:,.4g} {unit}".strip(), f"{cost['off'][name]:+.0%}"
             )
+    return table
+
+
+def in_words(told: dict[str, Any]) -> str:
+    """The prediction of a ladder in a sentence or two."""
+    low, high = told["predicted"]["interval"]
+    best, target = told["optimum"], told["target"]
+    line = (
+        f"{target['size']} on {target['tokens']:,} tokens: {told['predicted']['loss']:.4f} nats per token predicted "
+        f"({low:.4f} to {high:.4f}); the best use of its {target['flops']:.3g} FLOPs is {best['parameters']:.3g} "
+        f"parameters on {best['tokens']:.3g} tokens, {best['loss']:.4f} nats."
+    )
+    found = told.get("found")
+    if found is None:
+        return line
+    order = "" if found["foretold"] else " (it had been trained before the prediction was written)"
+    return f"{line} Found: {found['loss']:.4f}; the prediction is off by {found['off']:+.2%}{order}."
+
+
+def _gains(told: dict[str, Any]) -> Table:
+    """What more compute would bring beyond the target's, by accelerator."""
+    table = Table("accelerator", f"nats for 1 {told['currency']} more", title="Marginal gain", title_justify="left")
+    for name, gain in told["gain_per_money"].items():
+        table.add_row(name, f"{gain:.3g}")
     return table
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from components.digests import digest
 from components.errors import HeadwaterError
+from components.models.folder import model_folder
 from components.planning.accelerators import accelerators
 from components.planning.architecture import Architecture
 from components.planning.budget import Data, length
@@ -94,9 +95,8 @@ def _cost(
 def _probe(recipe: Recipe, phase: TrainPhase, shapes: Architecture, data: Data, seconds: float) -> Probe | None:
     """What to try for `phase`; None where its samples or its first weights cannot be made up."""
     config = TrainConfig(family=recipe.family, size=recipe.size, phase=phase)
-    kind, _, place = phase.init.partition(":")
-    if not can_be_made_up(config) or kind not in ("random", "phase", "path"):
-        return None
+    if not can_be_made_up(config) or (data.base and model_folder(data.base).gguf):
+        return None  # a GGUF is no folder that training reads; once it is taken, it is one
     chats = data.chat_tokens(phase, recipe)
     if phase.data != "corpus" and not chats:
         return None
@@ -105,7 +105,7 @@ def _probe(recipe: Recipe, phase: TrainPhase, shapes: Architecture, data: Data, 
         context=recipe.prepare.context,
         vocab_size=shapes.vocab_size,
         chat_tokens=chats,
-        init=place if kind == "path" else None,
+        init=str(data.base) if data.base else None,
         seconds=seconds,
     )
 
@@ -188,7 +188,8 @@ def source_data(recipe: Recipe, paths: dict[str, Path], corpus: dict[str, Any] |
         )
         for source in recipe.with_role("instructions", "preferences")
     }
+    base = paths[recipe.base.name] if recipe.base else None
     if corpus is None:
-        return Data(sizes, lines)
+        return Data(sizes, lines, base=base)
     each = corpus["num_bytes"] / corpus["num_tokens"] if corpus.get("num_bytes") else None
-    return Data(sizes, lines, corpus["num_tokens"], each, corpus["vocab_size"])
+    return Data(sizes, lines, corpus["num_tokens"], each, corpus["vocab_size"], base)

@@ -34,9 +34,9 @@ class Judged:
     passed: bool
 
 
-def evaluation(run: Passage, corpus: Stored, model: Stored) -> Judged:
+def evaluation(run: Passage, corpus: Stored, model: Stored, base: Stored | None) -> Judged:
     """The model's scores and the gate's verdict. Raises GateRefused when the gate does not pass it."""
-    report, verdict, baseline = judge(run, corpus, model)
+    report, verdict, baseline = judge(run, corpus, model, base)
     scores = json.loads((report.path / "report.json").read_text())["scores"]
     gate = json.loads((verdict.path / "gate.json").read_text())
     run.reports |= {"evaluation": str(report.path / "report.html"), "gate": str(verdict.path / "report.html")}
@@ -53,18 +53,22 @@ def evaluation(run: Passage, corpus: Stored, model: Stored) -> Judged:
     return Judged(model, report, verdict, baseline, scores, gate["passed"])
 
 
-def judge(run: Passage, corpus: Stored, model: Stored) -> tuple[Stored, Stored, str]:
+def judge(run: Passage, corpus: Stored, model: Stored, base: Stored | None) -> tuple[Stored, Stored, str]:
     """The steps alone: the evaluation, the verdict, and the digest of the champion compared with, or empty."""
-    report = _evaluate(run, corpus, model, "evaluate")
+    report = evaluated(run, corpus, model, "evaluate")
     baseline = _baseline(run, model)
     compared = NO_CHAMPION
     if baseline:
         champion = run.store.open(baseline)
-        compared = as_input("baseline", _evaluate(run, corpus, champion, "evaluate:champion"))
-    return report, step(run, GATE, run.recipe.gate, as_input("evaluation", report), compared), baseline
+        compared = as_input("baseline", evaluated(run, corpus, champion, "evaluate:champion"))
+    inputs = [as_input("evaluation", report), compared]
+    if base:
+        inputs.append(as_input("base", evaluated(run, corpus, base, "evaluate:base")))
+    return report, step(run, GATE, run.recipe.gate, *inputs), baseline
 
 
-def _evaluate(run: Passage, corpus: Stored, model: Stored, label: str) -> Stored:
+def evaluated(run: Passage, corpus: Stored, model: Stored, label: str) -> Stored:
+    """The evaluation of a model by the recipe's own measures."""
     items = [run.source(name) for name in dict.fromkeys(task.source for task in run.recipe.evaluate.tasks)]
     return step(
         run, EVALUATE, run.recipe.evaluate, as_input("export", model), as_input("corpus", corpus), *items, label=label

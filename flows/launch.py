@@ -28,23 +28,23 @@ GRACE_SECONDS = 25.0
 """How long a run may be with a worker before its process takes the lease."""
 
 
-def submit(recipe: Recipe, here: Settings, ledger: Ledger) -> RunRow:
-    """The run of a recipe: the living one, put back to work if its process has died, or a new one."""
-    content = recipe.model_dump(mode="json")
+def submit(recipe: Recipe, here: Settings, ledger: Ledger, flow: str = "lifecycle") -> RunRow:
+    """The run of a recipe in `flow`: the living one, put back to work if its process has died, or a new one."""
+    content, known_as = recipe.model_dump(mode="json"), recipe_digest(recipe, flow)
     with prefect_client() as client:
-        row = runs.open_run(ledger, recipe.name, content, recipe_digest(recipe), by=here.user, door="cli")
+        row = runs.open_run(ledger, recipe.name, content, known_as, by=here.user, door="cli")
         if (
             row.flow_run
             and (state := state_of(client, row.flow_run))
             and (state.is_cancelled() or state.is_cancelling())
         ):
             runs.cancelled(ledger, row.id)
-            row = runs.open_run(ledger, recipe.name, content, recipe_digest(recipe), by=here.user, door="cli")
+            row = runs.open_run(ledger, recipe.name, content, known_as, by=here.user, door="cli")
         if row.status == "waiting" and _outdated(ledger, row):
             cancel(ledger, row)
-            row = runs.open_run(ledger, recipe.name, content, recipe_digest(recipe), by=here.user, door="cli")
+            row = runs.open_run(ledger, recipe.name, content, known_as, by=here.user, door="cli")
         if row.flow_run is None:
-            deployment = _deployment(client, recipe, here)
+            deployment = _deployment(client, deployment_for(recipe, flow), here)
             created = client.create_flow_run_from_deployment(
                 deployment.id,
                 parameters={"recipe": content},
@@ -60,14 +60,14 @@ def submit(recipe: Recipe, here: Settings, ledger: Ledger) -> RunRow:
     return found
 
 
-def _deployment(client: SyncPrefectClient, recipe: Recipe, here: Settings) -> Any:
+def _deployment(client: SyncPrefectClient, name: str, here: Settings) -> Any:
     """The deployment that a recipe is submitted to; registered again where somebody has deleted it."""
     try:
-        return client.read_deployment_by_name(deployment_for(recipe))
+        return client.read_deployment_by_name(name)
     except ObjectNotFound:
         forget_registration(here.home)
         register(here.home, accelerators())
-        return client.read_deployment_by_name(deployment_for(recipe))
+        return client.read_deployment_by_name(name)
 
 
 def revive(client: SyncPrefectClient, ledger: Ledger, row: RunRow) -> bool:
@@ -249,6 +249,7 @@ def summary(ledger: Ledger, row: RunRow) -> dict[str, Any]:
         "decision": outcome.get("decision"),
         "plan": outcome.get("plan"),
         "costs": outcome.get("costs", []),
+        "scaling": outcome.get("scaling"),
         "endpoint": outcome.get("endpoint"),
         "reports": outcome.get("reports", {}),
         "error": (row.error or {}).get("message"),

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
@@ -15,7 +14,8 @@ from components.ledger import Ledger, runs
 from components.recipe import Recipe
 from components.settings import Settings
 from components.store import Store, Stored
-from flows.cancelling import let_go
+from flows.bases import taken_base
+from flows.cancelling import released
 from flows.curation import curation, preparation
 from flows.evaluation import evaluation, judge
 from flows.foresight import dry
@@ -26,36 +26,34 @@ from flows.single import alone
 from flows.training import training
 
 
-def released(flow: Any, flow_run: Any, state: Any) -> None:
-    """The second net under a cancellation, when the flow's process is gone: nobody waits, so the job ends."""
-    let_go(str(flow_run.id))
-
-
 @flow(name="lifecycle", persist_result=True, result_serializer="json", on_cancellation=[released])
 def lifecycle(recipe: Recipe) -> State[str]:
     """Curate, prepare, train, evaluate, register, approve and serve what `recipe` describes."""
     with alone(recipe) as run:
+        base = taken_base(run)
         corpus = curation(run)
-        samples = preparation(run, corpus)
-        plan(run, samples)
-        model = training(run, samples)
-        judged = evaluation(run, corpus, model)
+        samples = preparation(run, corpus, base)
+        plan(run, samples, base)
+        model = training(run, samples, base)
+        judged = evaluation(run, corpus, model, base)
         candidate = promotion(run, judged)
         wait_for_decision(run, candidate)
         serving(run, candidate)
         return Completed(message=ended(run), data=run.id)
 
 
-def plan(run: Passage, samples: Stored) -> None:
+def plan(run: Passage, samples: Stored, base: Stored | None) -> None:
     """Say what training will cost, before it is paid for; nothing where all of it is done."""
     ahead = dry(run)
-    training(ahead, samples)
+    training(ahead, samples, base)
     if all(step["would"] == "skip" for step in ahead.dry or []):
         return
     from components.planning.words import markdown, summary
     from flows.estimates import WORTH_SECONDS, estimate, source_data
 
     places = {name: Path(source["path"]) for name, source in run.resolved["sources"].items()}
+    if run.recipe.base and base:
+        places[run.recipe.base.name] = base.path
     data = source_data(run.recipe, places, json.loads((samples.path / "samples.json").read_text()))
     made = estimate(run.recipe, run.here, data, get_run_logger().info, worth=WORTH_SECONDS)
     run.outcome["plan"] = {**made.model_dump(mode="json"), "text": summary(made)}
@@ -83,6 +81,7 @@ def foresee(
     """Which steps a run of `recipe` would execute, and what forces each: the same flows, in which steps are only looked at."""
     seen: list[dict[str, str]] = []
     run = Passage("dry-run", recipe, resolve(recipe, ledger, here, say), 0, "none", here, ledger, store, dry=seen)
+    base = taken_base(run)
     corpus = curation(run)
-    judge(run, corpus, training(run, preparation(run, corpus)))
+    judge(run, corpus, training(run, preparation(run, corpus, base), base), base)
     return seen

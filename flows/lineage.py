@@ -107,7 +107,7 @@ def models(ledger: Ledger) -> list[dict[str, Any]]:
             continue
         candidate = promotion.latest_candidate(ledger, row.name, row.digest)
         decision = promotion.decision(ledger, candidate.id) if candidate else None
-        status = decision.decision if decision else "waiting"
+        status = decision.decision if decision else "waiting" if candidate else "base"
         aliases = _aliases(ledger, row)
         rows.append(
             {"name": row.name, "version": row.version, "digest": row.digest, "aliases": aliases, "status": status}
@@ -123,7 +123,11 @@ def _aliases(ledger: Ledger, row: VersionRow) -> list[str]:
     newest = promotion.versions(ledger, row.name)[-1]
     candidate = promotion.latest_candidate(ledger, row.name, row.digest)
     decided = promotion.decision(ledger, candidate.id) if candidate else None
-    return ["candidate"] if newest.digest == row.digest and not (decided and decided.decision == "rejected") else []
+    return (
+        ["candidate"]
+        if candidate and newest.digest == row.digest and not (decided and decided.decision == "rejected")
+        else []
+    )
 
 
 def diff(ledger: Ledger, a: str, b: str) -> dict[str, Any]:

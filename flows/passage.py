@@ -134,9 +134,10 @@ def source_path(source: Source, home: Path, say: Callable[[str], None]) -> Path:
     return path
 
 
-def recipe_digest(recipe: Recipe) -> str:
-    """The digest by which two submissions of one recipe are known to be the same."""
-    return digest(recipe.model_dump(mode="json"))
+def recipe_digest(recipe: Recipe, flow: str = "lifecycle") -> str:
+    """The digest by which two submissions of one recipe to one flow are known to be the same."""
+    content = recipe.model_dump(mode="json")
+    return digest(content if flow == "lifecycle" else [flow, content])
 
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
@@ -175,8 +176,7 @@ def _own_run(
     content = recipe.model_dump(mode="json")
     by = here.user if door == "cli" else door
     # Part of the way is not what somebody who runs the whole recipe would follow.
-    known_as = recipe_digest(recipe) if flow == "lifecycle" else digest([flow, content])
-    return runs.open_run(ledger, recipe.name, content, known_as, by=by, door=door, flow_run=flow_run)
+    return runs.open_run(ledger, recipe.name, content, recipe_digest(recipe, flow), by=by, door=door, flow_run=flow_run)
 
 
 def interrupted(run: Passage) -> None:

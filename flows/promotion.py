@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 from prefect import suspend_flow_run
 from prefect.input import RunInput
@@ -13,6 +14,7 @@ from components.ledger import queries, runs
 from components.ledger.tables import CandidateRow, DecisionRow
 from flows.evaluation import Judged
 from flows.passage import Passage
+from flows.registering import registered
 
 IN_THE_CARD = ("headwater.digest", "headwater.gate_report", "headwater.licences")
 """Tags whose content a model card shows in tables of its own."""
@@ -42,28 +44,16 @@ def promotion(run: Passage, judged: Judged) -> CandidateRow:
 
 
 def _registered(run: Passage, judged: Judged) -> bool:
-    """Intent in the ledger, version in MLflow, confirmation in the ledger; whether anything was made."""
-    from components.registry import versions
-
-    name, digest = run.recipe.name, judged.model.digest
-    intent = decisions.intend(run.ledger, name, digest, run.id)
-    there = [version for version in versions.look(name) if version.digest == digest]
-    if there and there[0].version == intent.version and intent.copies:
-        return _pointed_at(run, there[0].version, there[0].aliases)
-    number = versions.register(
-        name,
-        digest,
+    version, made = registered(
+        run,
+        run.recipe.name,
+        judged.model.digest,
         judged.model.path,
         tags=_lineage(run, judged),
         card=_card(run, judged),
         scores=run.outcome["scores"],
-        example={"input": run.recipe.rollout.prompt},
-        experiment=name,
     )
-    files = versions.copies(name, number, run.here.home / "mlflow" / "artifacts")
-    decisions.confirm(run.ledger, name, digest, number, {str(path): sha256 for path, sha256 in files})
-    _pointed_at(run, number, ())
-    return True
+    return _pointed_at(run, version.version, () if made else version.aliases) or made
 
 
 def _pointed_at(run: Passage, number: str, aliases: tuple[str, ...]) -> bool:
@@ -82,7 +72,7 @@ def _card(run: Passage, judged: Judged) -> str:
     return model_card(
         name=run.recipe.name,
         digest=judged.model.digest,
-        summary=run.recipe.description or f"A {run.recipe.family} model of size {run.recipe.size}.",
+        summary=run.recipe.description or _summary(run),
         sources=[source.model_dump() for source in run.recipe.sources],
         scores=judged.scores,
         gate=json.loads((judged.verdict.path / "gate.json").read_text())["rules"],
@@ -95,6 +85,13 @@ def _card(run: Passage, judged: Judged) -> str:
     )
 
 
+def _summary(run: Passage) -> str:
+    recipe = run.recipe
+    return (
+        f"A model that started from {recipe.base.name}." if recipe.base else f"A {recipe.family} of size {recipe.size}."
+    )
+
+
 def _lineage(run: Passage, judged: Judged) -> dict[str, str]:
     licences = sorted({f"{source.name}: {source.licence}" for source in run.recipe.sources})
     made = queries.maker(run.ledger, judged.model.digest)
@@ -102,11 +99,27 @@ def _lineage(run: Passage, judged: Judged) -> dict[str, str]:
         **run.tags(),
         "headwater.digest": judged.model.digest,
         "headwater.evaluation": judged.evaluation.digest,
+        **_adapter(judged.model.path),
+        **({"headwater.base": run.outcome["base"]["digest"]} if "base" in run.outcome else {}),
         "headwater.gate": "passed" if judged.passed else "refused",
         "headwater.gate_report": "; ".join(run.outcome["gate"])[:4000],
         "headwater.licences": "; ".join(licences)[:4000],
         "headwater.step": made.identity if made else "",
         "ray.submission_id": (made.submission if made else None) or "none",
+    }
+
+
+def _adapter(export: Path) -> dict[str, str]:
+    """What a merged adapter is, and on which base it was trained: its digest."""
+    file = export / "adapter" / "adapter_config.json"
+    if not file.is_file():
+        return {}
+    config = json.loads(file.read_text())
+    what = f"{config['peft_type'].lower()}, rank {config['r']}, alpha {config['lora_alpha']}"
+    return {
+        "headwater.kind": "merged adapter",
+        "headwater.adapter": what,
+        "headwater.adapter_base": config["base_model_name_or_path"],
     }
 
 

@@ -1,4 +1,4 @@
-"""The commands around runs: plan, run, cancel."""
+"""The commands around runs: plan, run, scale, cancel."""
 
 import argparse
 import json
@@ -6,9 +6,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from components.errors import HeadwaterError, UnknownName, UnknownRef
+from components.errors import HeadwaterError, RecipeError, UnknownName, UnknownRef
 from components.ledger import Ledger, runs
 from components.ledger.tables import RunRow
+from components.models import family
 from components.recipe import Recipe, Source
 from components.recipe_file import read_recipe
 from components.settings import Settings, settings
@@ -29,10 +30,10 @@ def checked(recipe: Recipe) -> Recipe:
 
     from components.curation.filters import filters
     from components.curation.privacy import known
-    from components.models import family
     from components.training.objectives import objectives
 
-    family(recipe.family).fields(recipe.size)
+    if recipe.size is not None:
+        family(recipe.family).fields(recipe.size)
     filters(recipe.curate.filters)
     known(recipe.curate.mask)
     for phase in recipe.train:
@@ -47,6 +48,7 @@ def _readable(source: Source) -> None:
     """Raises SourceError where a source is missing, or a line of its items is malformed: now, not after the training."""
     from components.artifacts import SourceFiles
     from components.evaluation.tasks import read_items
+    from components.models.folder import model_folder, read_config
     from components.preparation.chats import read_chats
     from components.preparation.preferences import read_preferences
     from components.sources import source_files
@@ -63,6 +65,8 @@ def _readable(source: Source) -> None:
             pass
     if source.role == "evaluation":
         read_items(files)
+    if source.role == "base":
+        read_config(model_folder(path))
 
 
 def plan(asked: argparse.Namespace) -> int:
@@ -84,12 +88,27 @@ def run(asked: argparse.Namespace) -> int:
     recipe, here = recipe_at(asked), settings()
     if asked.dry_run:
         return _dry_run(recipe, here, asked.json)
+    return _submitted(asked, recipe, here, "lifecycle")
+
+
+def scale(asked: argparse.Namespace) -> int:
+    """Submit the ladder of a recipe and watch it, or attach to the one that is under way."""
+    recipe, here = recipe_at(asked), settings()
+    if recipe.scale is None:
+        raise RecipeError(f"{asked.recipe}: no table [scale]: it needs budgets and sizes (docs/recipes.md).")
+    for size in recipe.scale.sizes:
+        family(recipe.family).fields(size)
+    return _submitted(asked, recipe, here, "scaling")
+
+
+def _submitted(asked: argparse.Namespace, recipe: Recipe, here: Settings, flow: str) -> int:
+    """Submit `recipe` to `flow`, watch its run and say how it ended; the exit status."""
     from flows.display import Watcher, print_summary
     from flows.launch import follow, submit, summary
 
     housekeeping.ready(here, housekeeping.say)
     ledger = Ledger(here.ledger_url)
-    row = submit(recipe, here, ledger)
+    row = submit(recipe, here, ledger, flow)
     housekeeping.say(f"run {row.id}")
     # A restarted Ray serves nothing: what should be served comes back while the run goes on.
     serving = [_serve_beside(here)]

@@ -5,6 +5,7 @@ from prefect import flow
 from components.recipe import Recipe, TrainPhase
 from components.steps import Input, Step, identity
 from components.store import Stored
+from flows.bases import taken_base
 from flows.costs import keep_costs
 from flows.curation import as_input, chats, curation, preparation
 from flows.passage import Passage
@@ -15,19 +16,18 @@ TRAIN = Step("train", 1, "components.training.train:train", "components.training
 NOTHING = Input("init", "none", "random")
 
 
-def training(run: Passage, samples: Stored) -> Stored:
+def training(run: Passage, samples: Stored, base: Stored | None) -> Stored:
     """The export of the last phase."""
-    exports: dict[str, Stored] = {}
+    exports: dict[str, Stored] = {f"source:{run.recipe.base.name}": base} if run.recipe.base and base else {}
     for phase in run.recipe.train:
-        exports[phase.name] = _phase(run, phase, samples, exports)
-    return exports[run.recipe.train[-1].name]
+        exports[f"phase:{phase.name}"] = _phase(run, phase, samples, exports)
+    return exports[f"phase:{run.recipe.train[-1].name}"]
 
 
 def _phase(run: Passage, phase: TrainPhase, samples: Stored, exports: dict[str, Stored]) -> Stored:
     from components.training.config import TrainConfig
 
-    _, _, earlier = phase.init.partition(":")
-    init = as_input("init", exports[earlier]) if earlier else NOTHING
+    init = NOTHING if phase.init == "random" else as_input("init", exports[phase.init])
     _, _, source = phase.data.partition(":")
     data = chats(run, samples, phase.name, source) if source else samples
     config = TrainConfig(family=run.recipe.family, size=run.recipe.size, phase=phase)
@@ -42,4 +42,5 @@ def _phase(run: Passage, phase: TrainPhase, samples: Stored, exports: dict[str, 
 def training_alone(recipe: Recipe) -> str:
     """Everything up to the trained model; the digest of its export."""
     with alone(recipe) as run:
-        return training(run, preparation(run, curation(run))).digest
+        base = taken_base(run)
+        return training(run, preparation(run, curation(run), base), base).digest

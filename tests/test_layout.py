@@ -10,7 +10,7 @@ import pytest
 from versions import recorded, sources_of, steps
 
 ROOT = Path(__file__).parents[1]
-STAGES = {"curation", "preparation", "planning", "training", "evaluation", "registry", "serving"}
+STAGES = {"bases", "curation", "preparation", "planning", "training", "evaluation", "registry", "serving"}
 FRAME = {"store", "ledger", "steps", "jobs", "services"}
 OWNERS = {
     "prefect": {"flows"},

@@ -20,6 +20,7 @@ def gate(
     config: GateConfig,
     evaluation: Evaluation,
     baseline: Evaluation | None,
+    base: Evaluation | None = None,
     *,
     out: Path,
     scratch: Path,
@@ -27,27 +28,33 @@ def gate(
 ) -> Facts:
     """Fill `out` with a Verdict; it passes when every bound of every rule holds. `scratch` stays empty.
 
-    `baseline` is the champion's evaluation, None where there is no champion. Raises UnknownName, before anything is
+    `baseline` is the champion's evaluation, None where there is no champion; `base` that of the model which training
+    started from. Raises UnknownName, before anything is
     written, for a metric that the report lacks.
     """
     from components.reports import render
 
     scores: Scores = evaluation.json("report.json")["scores"]
     champion: Scores | None = None if baseline is None else baseline.json("report.json")["scores"]
-    rules = [_judged(rule, scores, champion) for rule in config.rules]
+    started: Scores | None = None if base is None else base.json("report.json")["scores"]
+    rules = [_judged(rule, scores, champion, started) for rule in config.rules]
     verdict = {"passed": all(rule["passed"] for rule in rules), "rules": rules}
-    page = render("gate", {"verdict": verdict, "scores": _compared(rules, scores, champion)}, {})
+    page = render(
+        "gate",
+        {"verdict": verdict, "scores": _compared(rules, scores, champion, started), "based": base is not None},
+        {},
+    )
     (out / "gate.json").write_text(json.dumps(verdict, indent=2, sort_keys=True) + "\n")
     (out / "report.html").write_text(page)
     report({"done": len(rules), "total": len(rules), "unit": "rules"})
     return {"passed": verdict["passed"]}
 
 
-def _judged(rule: Rule, scores: Scores, champion: Scores | None) -> dict[str, Any]:
+def _judged(rule: Rule, scores: Scores, champion: Scores | None, base: Scores | None) -> dict[str, Any]:
     for metric in (rule.metric, rule.below, rule.above):
         if metric is not None and metric not in scores:
             raise UnknownName("metric", metric, sorted(scores))
-    judgements = list(_bounds(rule, scores, champion))
+    judgements = list(_bounds(rule, scores, champion, base))
     return {
         "metric": rule.metric,
         "passed": all(passed for passed, _ in judgements),
@@ -56,7 +63,7 @@ def _judged(rule: Rule, scores: Scores, champion: Scores | None) -> dict[str, An
     }
 
 
-def _bounds(rule: Rule, scores: Scores, champion: Scores | None) -> Iterator[Judgement]:
+def _bounds(rule: Rule, scores: Scores, champion: Scores | None, base: Scores | None) -> Iterator[Judgement]:
     value = scores[rule.metric]["value"]
     if rule.min is not None:
         yield _at_least(rule.metric, value, rule.min)
@@ -67,7 +74,9 @@ def _bounds(rule: Rule, scores: Scores, champion: Scores | None) -> Iterator[Jud
     if rule.above is not None:
         yield _apart(rule.metric, value, rule.above, scores[rule.above]["value"], "above")
     if rule.regression is not None:
-        yield _regression(rule, value, rule.regression, champion)
+        yield _regression(rule, value, rule.regression, champion, "champion")
+    if rule.base_regression is not None:
+        yield _regression(rule, value, rule.base_regression, base, "base")
 
 
 def _at_least(metric: str, value: float, bound: float) -> Judgement:
@@ -90,18 +99,21 @@ def _apart(metric: str, value: float, other: str, bound: float, side: str) -> Ju
     return holds, f"{metric} {shown} is {'' if holds else 'not '}{side} {other} {limit}"
 
 
-def _regression(rule: Rule, value: float, accepted: float, champion: Scores | None) -> Judgement:
+def _regression(rule: Rule, value: float, accepted: float, others: Scores | None, whose: str) -> Judgement:
     shown = f"{value:.4g}"
-    if champion is None:
-        return True, f"{rule.metric} {shown} has no champion to compare with"
-    if rule.metric not in champion:
-        return False, f"{rule.metric} {shown} cannot be compared: the champion's report lacks it"
-    theirs = champion[rule.metric]["value"]
+    if others is None:
+        return True, f"{rule.metric} {shown} has no {whose} to compare with"
+    if rule.metric not in others:
+        return False, f"{rule.metric} {shown} cannot be compared: the {whose}'s report lacks it"
+    theirs = others[rule.metric]["value"]
     worse = value - theirs if rule.lower_is_better else theirs - value
     if math.isclose(worse, accepted, rel_tol=1e-9):
         worse = accepted  # 0.79 - 0.74 is a little above 0.05 in binary: that is rounding, not a regression
     ours, other = _numbers(value, theirs)
-    against = f"{rule.metric} {ours} against the champion's {other}"
+    against = f"{rule.metric} {ours} against the {whose}'s {other}"
+    if accepted < 0:
+        amount, limit = _numbers(-worse, -accepted)
+        return worse <= accepted, f"{against} is {amount} better, {limit} is wanted"
     if worse <= 0:
         return True, f"{against} is no worse"
     amount, limit = _numbers(worse, accepted)
@@ -119,7 +131,9 @@ def _numbers(value: float, bound: float) -> tuple[str, str]:
     return texts
 
 
-def _compared(rules: list[dict[str, Any]], scores: Scores, champion: Scores | None) -> list[dict[str, Any]]:
+def _compared(
+    rules: list[dict[str, Any]], scores: Scores, champion: Scores | None, base: Scores | None
+) -> list[dict[str, Any]]:
     ruled = {rule["metric"] for rule in rules}
     return [
         {
@@ -128,7 +142,12 @@ def _compared(rules: list[dict[str, Any]], scores: Scores, champion: Scores | No
             "value": f"{score['value']:.4g}",
             "stderr": "" if score.get("stderr") is None else f"± {score['stderr']:.2g}",
             "unit": score.get("unit", ""),
-            "champion": "" if metric not in (champion or {}) else f"{(champion or {})[metric]['value']:.4g}",
+            "champion": _shown(champion, metric),
+            "base": _shown(base, metric),
         }
         for metric, score in sorted(scores.items())
     ]
+
+
+def _shown(scores: Scores | None, metric: str) -> str:
+    return f"{scores[metric]['value']:.4g}" if scores and metric in scores else ""

@@ -9,7 +9,7 @@ from components.models.base import ModelFamily
 
 def families() -> list[str]:
     """Every family that has a file here."""
-    return sorted(module.name for module in iter_modules(__path__) if module.name != "base")
+    return sorted(module.name for module in iter_modules(__path__) if module.name not in ("base", "folder"))
 
 
 def family(name: str) -> ModelFamily:

@@ -37,7 +37,10 @@ _LLAMA_3_2 = {
 
 SIZES: dict[str, dict[str, Any]] = {
     "debug": {**small(hidden=32, layers=2, heads=4, kv_heads=2, mlp=96), **_NORM},
+    "0.15m": {**small(hidden=48, layers=2, heads=2, kv_heads=1, mlp=128), **_NORM},
+    "0.3m": {**small(hidden=64, layers=3, heads=2, kv_heads=1, mlp=176), **_NORM},
     "0.5m": {**small(hidden=96, layers=3, heads=3, kv_heads=1, mlp=256), **_NORM},
+    "1m": {**small(hidden=128, layers=5, heads=4, kv_heads=1, mlp=352), **_NORM},
     "2m": {**small(hidden=160, layers=6, heads=5, kv_heads=1, mlp=448), **_NORM},
     "5m": {**small(hidden=256, layers=6, heads=4, kv_heads=2, mlp=640, vocab_size=4096, context=512), **_NORM},
     "15m": {**small(hidden=384, layers=6, heads=6, kv_heads=2, mlp=1024, vocab_size=16_384, context=512), **_NORM},

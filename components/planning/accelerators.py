@@ -47,6 +47,15 @@ class Accelerators(Strict):
     machine: ThisMachine
     accelerators: dict[str, Accelerator]
 
+    def flops_per_money(self, wanted: str) -> dict[str, float]:
+        """FLOPs of training that a unit of money buys, by accelerator, in the precision `wanted` where it is there."""
+        bought = {}
+        for name, row in self.accelerators.items():
+            if row.price_per_hour:
+                rate = row.peak[row.precision(wanted)] * (row.utilisation or self.utilisation)
+                bought[name] = 3600 * rate / row.price_per_hour
+        return bought
+
 
 def accelerators(home: Path | None = None) -> Accelerators:
     """The shipped table, with accelerators.toml of the folder `home` read over it.

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import InputError
 from components.models import family
 from components.models.base import active_parameters
+from components.models.folder import construct, model_folder, read_config
 from components.recipe import Strict
 
 if TYPE_CHECKING:
@@ -38,16 +38,12 @@ def architecture(name: str, size: str, vocab_size: int | None = None) -> Archite
 
 
 def folder_architecture(folder: Path) -> Architecture:
-    """The shapes of a local transformers folder, from its config.json. Raises InputError where that cannot be used."""
+    """The shapes of an existing model in a local folder. Raises SourceError where it cannot be used."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
 
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        with torch.device("meta"):
-            return shapes(AutoModelForCausalLM.from_config(config))
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder} holds no model that can be planned: {str(error).splitlines()[0]}") from None
+    config = read_config(model_folder(folder))
+    with torch.device("meta"):
+        return shapes(construct(config))
 
 
 def shapes(model: "nn.Module") -> Architecture:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from components.planning.compute import bytes_per_token
@@ -26,6 +27,8 @@ class Data(NamedTuple):
     """Of its text, where it is prepared."""
     corpus_vocab_size: int | None = None
     """Of its tokenizer, which a small corpus makes smaller than the recipe asks for."""
+    base: Path | None = None
+    """Where the model lies that the recipe starts from."""
 
     def bytes_per_token(self, recipe: Recipe) -> float:
         """As the prepared corpus has it, else as English does."""

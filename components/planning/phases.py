@@ -89,8 +89,7 @@ def work_of(phase: TrainPhase, recipe: Recipe, shapes: Architecture, tokens: flo
 
 def adapter_rank(phase: TrainPhase) -> int | None:
     """The rank of the phase's adapter; None where it trains all weights."""
-    adapter = getattr(phase, "adapter", None)
-    return adapter.rank if adapter is not None else None
+    return phase.adapter.rank if phase.adapter else None
 
 
 def phase_plan(

@@ -1,7 +1,6 @@
 """The plan of a recipe: what its phases take, here and on accelerators, and what they cost."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from components.planning.accelerators import Accelerators, accelerators
 from components.planning.architecture import Architecture, architecture, folder_architecture
@@ -97,16 +96,13 @@ def plan(
 
 
 def architectures(recipe: Recipe, data: Data) -> dict[str, Architecture]:
-    """The model of every phase: the recipe's family and size, or that of the folder which the phase starts from."""
-    own = architecture(recipe.family, recipe.size, data.corpus_vocab_size or recipe.prepare.vocab_size)
-    found: dict[str, Architecture] = {}
-    for phase in recipe.train:
-        kind, _, name = phase.init.partition(":")
-        if kind == "path":
-            found[phase.name] = folder_architecture(Path(name))
-        else:
-            found[phase.name] = found[name] if kind == "phase" else own
-    return found
+    """The model of every phase: of the recipe's family and size, or as large as the base."""
+    if recipe.size is None:
+        assert data.base is not None, "a recipe without a size has a base"
+        own = folder_architecture(data.base)
+    else:
+        own = architecture(recipe.family, recipe.size, data.corpus_vocab_size or recipe.prepare.vocab_size)
+    return {phase.name: own for phase in recipe.train}
 
 
 def _totals(number: int, phases: tuple[PhasePlan, ...]) -> Totals:

@@ -1,32 +1,20 @@
 """Instruction pairs to samples: each chat is rendered with the chat template, with a mask on what the model says."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.artifacts import Facts, Report, Samples, SourceFiles
-from components.errors import EmptyResult
+from components.errors import EmptyResult, SourceError
 from components.preparation.lines import Line, read_lines
 from components.preparation.packing import Packing
-from components.preparation.processor import ASSISTANT, END, PAD, USER, load_tokenizer, token_id
+from components.preparation.speech import Speech, Turn
 from components.recipe import PrepareConfig
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 EXPECTED = (
     'expected {"prompt": text, "completion": text} or {"messages": [{"role", "content"}, ...]}, '
     "where system may lead, user and assistant take turns and assistant is last"
 )
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One message of a chat; a system message has been put before the user's text, as the chat template does."""
-
-    role: str
-    text: str
 
 
 def prepare_chats(
@@ -40,42 +28,28 @@ def prepare_chats(
     from shutil import copytree
 
     copytree(samples.processor, out / "processor")
-    tokenizer = load_tokenizer(out / "processor")
-    packing = Packing(out, kind="chats", vocab_size=tokenizer.get_vocab_size())
+    speech = Speech(out / "processor")
+    packing = Packing(out, kind="chats", vocab_size=samples.json("samples.json")["vocab_size"])
     chats = list(read_chats(source))
     num_too_long = 0
     for done, (name, turns) in enumerate(chats, 1):
-        ids, mask = encode_chat(tokenizer, turns)
+        try:
+            ids, mask = speech.chat(turns)
+        except SourceError as error:
+            raise SourceError(f"{name}: {error}") from None
         if len(ids) > config.context:
             num_too_long += 1
         else:
             packing.add(ids, mask, id=name, source=source.name, licence=source.licence)
         if done % 256 == 0 or done == len(chats):
             report({"done": done, "total": len(chats), "unit": "chats"})
-    end, pad = token_id(tokenizer, END), token_id(tokenizer, PAD)
-    described = packing.close(context=config.context, eos_token_id=end, pad_token_id=pad)
+    described = packing.close(context=config.context, eos_token_id=speech.end, pad_token_id=speech.pad)
     if not described["num_documents"]:
         raise EmptyResult(
             f"Source {source.name}: none of {len(chats)} chats fits into the context of {config.context} tokens."
         )
     counts = {name: described[name] for name in ("num_documents", "num_tokens", "vocab_size")}
     return {**counts, "num_too_long": num_too_long}
-
-
-def encode_chat(tokenizer: "Tokenizer", turns: list[Turn]) -> tuple[list[int], list[int]]:
-    """Token ids and loss mask of a chat.
-
-    The special tokens are put in as ids, never read out of the text, so no message can forge a turn.
-    """
-    ids: list[int] = []
-    mask: list[int] = []
-    end = token_id(tokenizer, END)
-    for turn in turns:
-        answer = turn.role == "assistant"
-        text = tokenizer.encode(turn.text).ids
-        ids += [token_id(tokenizer, ASSISTANT if answer else USER), *text, end]
-        mask += [0, *[int(answer)] * (len(text) + 1)]
-    return ids, mask
 
 
 def read_chats(source: SourceFiles) -> Iterator[tuple[str, list[Turn]]]:
@@ -86,13 +60,11 @@ def read_chats(source: SourceFiles) -> Iterator[tuple[str, list[Turn]]]:
 
 def _turns(line: Line) -> list[Turn]:
     messages = _messages(line.record)
-    lead = ""
-    if messages and messages[0].role == "system":
-        lead = messages.pop(0).text + "\n\n"
-    roles = [turn.role for turn in messages]
+    talk = messages[1:] if messages and messages[0].role == "system" else messages
+    roles = [turn.role for turn in talk]
     if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
         raise line.refused(EXPECTED)
-    return [Turn("user", lead + messages[0].text), *messages[1:]]
+    return messages
 
 
 def _messages(record: Any) -> list[Turn]:

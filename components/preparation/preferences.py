@@ -6,10 +6,9 @@ from shutil import copytree
 
 from components.artifacts import Facts, Report, Samples, SourceFiles
 from components.errors import EmptyResult
-from components.preparation.chats import Turn, encode_chat
 from components.preparation.lines import read_lines
 from components.preparation.packing import Packing
-from components.preparation.processor import END, PAD, load_tokenizer, token_id
+from components.preparation.speech import Speech, Turn
 from components.recipe import PrepareConfig
 
 EXPECTED = 'expected {"prompt": text, "chosen": text, "rejected": text}'
@@ -25,12 +24,12 @@ def prepare_preferences(
     nothing sound: it is left out and counted in the facts. Raises SourceError naming file and line.
     """
     copytree(samples.processor, out / "processor")
-    tokenizer = load_tokenizer(out / "processor")
-    packing = Packing(out, kind="preferences", vocab_size=tokenizer.get_vocab_size())
+    speech = Speech(out / "processor")
+    packing = Packing(out, kind="preferences", vocab_size=samples.json("samples.json")["vocab_size"])
     pairs = list(read_preferences(source))
     num_too_long = num_equal = 0
     for done, (name, prompt, answers) in enumerate(pairs, 1):
-        encoded = [encode_chat(tokenizer, [Turn("user", prompt), Turn("assistant", answer)]) for answer in answers]
+        encoded = [speech.chat([Turn("user", prompt), Turn("assistant", answer)]) for answer in answers]
         if answers[0] == answers[1]:
             num_equal += 1
         elif max(len(ids) for ids, _ in encoded) > config.context:
@@ -40,8 +39,7 @@ def prepare_preferences(
                 packing.add(ids, mask, id=f"{name}/{side}", source=source.name, licence=source.licence)
         if done % 256 == 0 or done == len(pairs):
             report({"done": done, "total": len(pairs), "unit": "pairs"})
-    end, pad = token_id(tokenizer, END), token_id(tokenizer, PAD)
-    described = packing.close(context=config.context, eos_token_id=end, pad_token_id=pad)
+    described = packing.close(context=config.context, eos_token_id=speech.end, pad_token_id=speech.pad)
     if not described["num_documents"]:
         raise EmptyResult(
             f"Source {source.name}: none of {len(pairs)} pairs differs in its answers and fits into {config.context} tokens."

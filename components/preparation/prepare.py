@@ -1,37 +1,45 @@
-"""Corpus to samples: train the tokenizer on the training documents, encode them, pack them."""
+"""Corpus to samples: train the tokenizer on the training documents or take the base's, encode them, pack them."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import Corpus, Facts, Report
+from components.artifacts import Corpus, Export, Facts, Report
 from components.errors import EmptyResult
+from components.preparation.adopted import adopt_processor
 from components.preparation.packing import Packing
-from components.preparation.processor import END, PAD, load_tokenizer, save_processor, token_id, train_tokenizer
+from components.preparation.processor import save_processor, train_tokenizer
+from components.preparation.speech import Speech
 from components.recipe import PrepareConfig
 
 DOCUMENTS_AT_ONCE = 256
 
 
-def prepare(config: PrepareConfig, corpus: Corpus, *, out: Path, scratch: Path, report: Report) -> Facts:
-    """Fill `out` with samples of kind "tokens" and the processor they were made with.
+def prepare(
+    config: PrepareConfig, corpus: Corpus, base: Export | None = None, *, out: Path, scratch: Path, report: Report
+) -> Facts:
+    """Fill `out` with samples of kind "tokens" and the processor they were made with: that of `base`, or a new one.
 
     A corpus too small for `vocab_size` gives a smaller vocabulary, as samples.json says. Raises EmptyResult where the
-    corpus does not fill one sample of `context` tokens.
+    corpus does not fill one sample of `context` tokens, RecipeError where `base` reads fewer tokens than that.
     """
-    tokenizer = train_tokenizer((row["text"] for row in _documents(corpus, ["text"])), config.vocab_size)
-    save_processor(tokenizer, out / "processor", config.context)
-    tokenizer = load_tokenizer(out / "processor")
-    packing = Packing(out, kind="tokens", vocab_size=tokenizer.get_vocab_size())
-    end, num_bytes, total = token_id(tokenizer, END), 0, _num_documents(corpus)
+    if base:
+        vocab_size = adopt_processor(base, out / "processor", config.context)
+    else:
+        tokenizer = train_tokenizer((row["text"] for row in _documents(corpus, ["text"])), config.vocab_size)
+        save_processor(tokenizer, out / "processor", config.context)
+        vocab_size = tokenizer.get_vocab_size()
+    speech = Speech(out / "processor")
+    packing = Packing(out, kind="tokens", vocab_size=vocab_size)
+    num_bytes, total = 0, _num_documents(corpus)
     for rows in _batches(corpus, ["id", "source", "licence", "text"]):
         texts = [row.pop("text") for row in rows]
         num_bytes += sum(len(text.encode()) for text in texts)
-        for row, encoding in zip(rows, tokenizer.encode_batch_fast(texts), strict=True):
-            packing.add([*encoding.ids, end], **row)
+        for row, encoding in zip(rows, speech.tokenizer.encode_batch_fast(texts), strict=True):
+            packing.add([*encoding.ids, speech.end], **row)
         report({"done": len(packing.offsets) - 1, "total": total, "unit": "documents"})
     samples = packing.close(
-        context=config.context, eos_token_id=end, pad_token_id=token_id(tokenizer, PAD), num_bytes=num_bytes
+        context=config.context, eos_token_id=speech.end, pad_token_id=speech.pad, num_bytes=num_bytes
     )
     if samples["num_tokens"] <= config.context:
         raise EmptyResult(

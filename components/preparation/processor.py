@@ -74,11 +74,3 @@ def load_tokenizer(folder: Path) -> "Tokenizer":
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.encode_special_tokens = True
     return tokenizer
-
-
-def token_id(tokenizer: "Tokenizer", token: str) -> int:
-    """The id of a special token."""
-    found = tokenizer.token_to_id(token)
-    if found is None:
-        raise StoreError(f"The processor has no token {token!r}: it was not made by this version of prepare.")
-    return int(found)

@@ -1,6 +1,7 @@
 """The copy of an export that MLflow keeps: a LoggedModel of the transformers flavor, made once for each digest."""
 
 import json
+import shutil
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -64,6 +65,8 @@ def _save(model: Any, name: str, digest: str, export: Path, copy: Path, card: st
         model_card=ModelCard(card),
         pip_requirements=[f"{library}=={version(library).partition('+')[0]}" for library in ("torch", "transformers")],
     )
+    if (export / "adapter").is_dir():
+        shutil.copytree(export / "adapter", copy / "adapter")
     # MLflow's own file sends the reader to a repository on a hub; the licences are in the card
     (copy / "LICENSE.txt").unlink(missing_ok=True)
 

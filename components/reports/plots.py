@@ -96,6 +96,27 @@ def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel:
 
 
 @_styled
+def points(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    xlabel: str,
+    ylabel: str,
+    title: str,
+) -> str:
+    """Points joined by thin lines for each of `series`, and dashed `curves`, over a logarithmic axis."""
+    figure, axes = _empty(ylabel, title)
+    axes.set_xlabel(xlabel)
+    axes.set_xscale("log")
+    colours = CYCLE * (1 + len(series) // len(CYCLE))
+    for (name, (x, y)), colour in zip(series.items(), colours, strict=False):
+        axes.plot(x, y, label=name, color=colour, linewidth=0.8, marker="o", markersize=5)
+    for (name, (x, y)), style in zip(curves.items(), ("--", ":", "-.") * len(curves), strict=False):
+        axes.plot(x, y, label=name, color=INK, linewidth=1.2, linestyle=style)
+    axes.legend(fontsize=8)
+    return _svg(figure)
+
+
+@_styled
 def bars(
     labels: Sequence[str], values: Sequence[float], errors: Sequence[float | None], ylabel: str, title: str
 ) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from components.digests import digest, files_under, folder_content
 from components.errors import StoreError
+from components.models.folder import mentions_code
 
 CODE_OR_PICKLE = {".py", ".pyc", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".so"}
 
@@ -32,7 +33,7 @@ def verify(folder: Path, expected: str) -> None:
     for path in files_under(folder):
         if path.suffix.lower() in CODE_OR_PICKLE:
             raise StoreError(f"{path} is code or pickle: only safetensors and JSON are served.")
-        if path.suffix == ".json" and _mentions_code(json.loads(path.read_bytes())):
+        if path.suffix == ".json" and mentions_code(json.loads(path.read_bytes())):
             raise StoreError(f"{path} has an auto_map, which asks for code of its own: refused.")
 
 
@@ -48,7 +49,3 @@ def load(folder: Path, expected: str) -> Loaded:
     ends = model.generation_config.eos_token_id
     ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
     return Loaded(model, tokenizer, model.config.max_position_embeddings, frozenset(ends))
-
-
-def _mentions_code(value: Any) -> bool:
-    return isinstance(value, dict) and ("auto_map" in value or any(_mentions_code(inner) for inner in value.values()))

@@ -13,7 +13,8 @@ class TrainConfig(Strict):
     """One phase of a recipe for one size of one family."""
 
     family: Name
-    size: str
+    size: str | None
+    """None where the model is of the size of what the phase starts from."""
     phase: TrainPhase
 
     @property

@@ -1,6 +1,5 @@
 """The export: a standard Hugging Face folder with the same bytes for the same weights, proven to load."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from torch import nn
 
 from components.artifacts import Samples
 from components.errors import TrainingError
+from components.models.folder import without_version
 from components.training.loader import Loader
 
 TOLERANCE = 1e-5
@@ -26,7 +26,7 @@ def export(model: nn.Module, samples: Samples, out: Path) -> None:
     model.eval()
     model.save_pretrained(out)  # type: ignore[operator]
     for name in ("config.json", "generation_config.json"):
-        _without_version(out / name)
+        without_version(out / name)
     for file in sorted(samples.processor.iterdir()):
         shutil.copyfile(file, out / file.name)
     check_parity(model, samples, out)
@@ -44,10 +44,3 @@ def check_parity(model: nn.Module, samples: Samples, out: Path) -> None:
         raise TrainingError(
             f"The exported model's logits differ from the trained one's by {difference:.1e}: not exported."
         )
-
-
-def _without_version(path: Path) -> None:
-    """Drop the version of the library that wrote `path`: it is no property of the model."""
-    content = json.loads(path.read_text())
-    content.pop("transformers_version", None)
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")

@@ -7,6 +7,8 @@ workers the same batches give the same bits.
 import torch
 from torch import nn
 
+from components.training.adapters import trained
+
 ALIGNMENT = 16
 """Each parameter starts at a multiple of so many floats (64 bytes), as the matrix kernels like it."""
 
@@ -19,7 +21,7 @@ class FlatModel:
     """
 
     def __init__(self, model: nn.Module, *, num_sums: int) -> None:
-        self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._named = trained(model)
         matrices = [p for p in self._named.values() if p.ndim >= 2]
         vectors = [p for p in self._named.values() if p.ndim < 2]
         self.num_decayed = sum(_padded(p) for p in matrices)

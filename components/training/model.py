@@ -6,17 +6,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from components.artifacts import Samples
+from components.artifacts import Export, Samples
 from components.errors import TrainingError
 from components.models import family
+from components.models.folder import construct, model_folder, read_config
+from components.training.adapters import adapted, trained
 from components.training.config import Job, TrainConfig
 
 
-def fresh_model(config: TrainConfig, samples: Samples) -> nn.Module:
-    """The phase's model for the vocabulary and context of `samples`, initialised from the phase's seed."""
+def fresh_model(config: TrainConfig, samples: Samples, init: Export | None = None) -> nn.Module:
+    """The phase's model for the vocabulary and context of `samples`, initialised from the phase's seed.
+
+    Without a size, its architecture is that of `init`.
+    """
     described = samples.json("samples.json")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.phase.seed)
+        if config.size is None:
+            assert init is not None, "what has no size of its own starts from a base"
+            return construct(read_config(model_folder(init.path)))
         return family(config.family).build(
             config.size,
             vocab_size=described["vocab_size"],
@@ -28,10 +36,10 @@ def fresh_model(config: TrainConfig, samples: Samples) -> nn.Module:
 
 def initial_model(job: Job) -> nn.Module:
     """The model before the first step of `job`. Raises TrainingError where the export is of another shape."""
-    model = fresh_model(job.config, job.samples)
+    model = fresh_model(job.config, job.samples, job.init)
     if job.init is not None:
         put_weights(model, exported_weights(job.init.path, type(model)), str(job.init.path))
-    return model
+    return adapted(model, job.config.phase)
 
 
 def exported_weights(folder: Path, architecture: type[nn.Module]) -> dict[str, torch.Tensor]:
@@ -57,14 +65,15 @@ def exported_weights(folder: Path, architecture: type[nn.Module]) -> dict[str, t
 
 def put_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
     """Copy `weights` into `model`: exactly the parameters it trains, shared ones once. Raises TrainingError."""
+    check_weights(model, weights, where)
     with torch.no_grad():
-        for name, parameter in check_weights(model, weights, where).items():
+        for name, parameter in trained(model).items():
             parameter.copy_(weights[name])
 
 
-def check_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> dict[str, nn.Parameter]:
-    """The parameters that `model` trains, if `weights` are exactly of these. Raises TrainingError otherwise."""
-    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+def check_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
+    """Refuse `weights` that are not exactly what `model` trains. Raises TrainingError."""
+    parameters = trained(model)
     if weights.keys() != parameters.keys():
         odd = sorted(weights.keys() ^ parameters.keys())
         raise TrainingError(f"The weights in {where} are of another architecture: {', '.join(odd[:3])} differ.")
@@ -73,4 +82,3 @@ def check_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str
             raise TrainingError(
                 f"{name} in {where} has the shape {tuple(weights[name].shape)}, here {tuple(parameter.shape)}."
             )
-    return parameters

@@ -15,7 +15,6 @@ from typing import Any
 
 from components.artifacts import Export, Samples
 from components.errors import TrainingError
-from components.models import family
 from components.recipe import Strict
 from components.training.config import Job, TrainConfig
 from components.training.objectives import objective
@@ -120,7 +119,7 @@ def _try(folder: Path, rank: int) -> dict[str, Any]:
     if phase.most_workers > 1:
         meeting = f"file://{folder / 'meeting'}"
         distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=phase.most_workers)
-    _load_architecture(config)
+    _load_architecture(job)
     before = resident_memory()
     with exact_arithmetic(phase.threads):
         loop = TimedLoop(job, Group.current(), what.seconds)
@@ -129,9 +128,14 @@ def _try(folder: Path, rank: int) -> dict[str, Any]:
     return {**loop.figures(), "process_bytes": before, "peak_bytes": peak_memory()}
 
 
-def _load_architecture(config: TrainConfig) -> None:
+def _load_architecture(job: Job) -> None:
     """Import what the model is made of, by making it without any weights."""
-    family(config.family).on_meta(config.size)
+    import torch
+
+    from components.training.model import fresh_model
+
+    with torch.device("meta"):
+        fresh_model(job.config, job.samples, job.init)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,14 @@ class Record:
         self.job, self.figures = job, figures
         self.seconds_before = 0.0
         self.skips: list[dict[str, Any]] = []
-        self._held = ExitStack()
 
     def __enter__(self) -> "Record":
         phase = self.job.config.phase
-        self._held.enter_context(sole_writer(self.job.scratch))
-        self.progress = ProgressWriter(self.job.progress)
-        self.writer = CheckpointWriter(self.job.checkpoints, keep_last=phase.keep_last, keep_best=phase.keep_best)
+        with ExitStack() as held:  # let go of again where one of these raises
+            held.enter_context(sole_writer(self.job.scratch))
+            self.progress = ProgressWriter(self.job.progress)
+            self.writer = CheckpointWriter(self.job.checkpoints, keep_last=phase.keep_last, keep_best=phase.keep_best)
+            self._held = held.pop_all()
         self._saved = time.monotonic()
         return self
 

@@ -8,6 +8,7 @@ from components.digests import file_digest
 from components.errors import TrainingError, UnknownName
 from components.faults import point
 from components.models import family
+from components.models.folder import OBJECTIVES
 from components.training.config import Job, TrainConfig
 from components.training.objectives import objective
 
@@ -39,11 +40,9 @@ def check(job: Job) -> None:
     """Refuse what cannot work before anything is paid for. Raises UnknownName and TrainingError."""
     from components.training.loader import check_content
 
-    phase, made = job.config.phase, family(job.config.family)
-    made.fields(job.config.size)
+    phase = job.config.phase
+    check_objective(job.config)
     wanted = objective(phase.objective).kind
-    if phase.objective not in made.objectives:
-        raise UnknownName(f"objective of {made.name}", phase.objective, made.objectives)
     kind = job.samples.json("samples.json")["kind"]
     if kind != wanted:
         raise TrainingError(f"Phase {phase.name}: {phase.objective} learns from {wanted}, but the samples are {kind}.")
@@ -56,6 +55,17 @@ def check(job: Job) -> None:
                 f"Phase {phase.name}: the samples were made with tokenizer {ours[:8]} ({job.samples.processor}), "
                 f"the model it starts from has {theirs[:8]} ({job.init.path})."
             )
+
+
+def check_objective(config: TrainConfig) -> None:
+    """Raises UnknownName where there is no such size, or where the phase's objective is not for such a model."""
+    name, known = "an existing model", OBJECTIVES
+    if config.size is not None:
+        made = family(config.family)
+        made.fields(config.size)
+        name, known = made.name, made.objectives
+    if config.phase.objective not in known:
+        raise UnknownName(f"objective of {name}", config.phase.objective, known)
 
 
 def finished(job: Job, report: Report) -> bool:
@@ -72,25 +82,32 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     from safetensors import SafetensorError
 
     from components.models.base import active_parameters
+    from components.training.adapters import merge, save_adapter, trained
     from components.training.arithmetic import exact_arithmetic
     from components.training.checkpoint import newest_verified
     from components.training.export import export
-    from components.training.model import fresh_model, put_weights
+    from components.training.loader import Loader
+    from components.training.model import fresh_model, initial_model, put_weights
     from components.training.page import write_page
 
     found = newest_verified(job.checkpoints, report, job=job.digest)
     if found is None:
         raise TrainingError(f"Phase {job.config.phase.name} ended without a usable checkpoint in {job.checkpoints}.")
-    model = fresh_model(job.config, job.samples)
+    phase = job.config.phase
+    model = initial_model(job) if phase.adapter else fresh_model(job.config, job.samples, job.init)
     put_weights(model, found.tensors("model"), str(found.folder))
+    num_trained = sum(p.numel() for p in trained(model).values())
     try:
         point("export.begun")
-        with exact_arithmetic(job.config.phase.threads):
+        with exact_arithmetic(phase.threads):
+            if phase.adapter and job.init:
+                save_adapter(model, phase.adapter, job.init, out)
+                merge(model.eval(), Loader(job.samples, batch_size=1, seed=0).batch(0).input_ids)
             export(model, job.samples, out)
         point("export.written")
     except (OSError, SafetensorError) as error:
-        raise TrainingError(f"Phase {job.config.phase.name}: the export cannot be written to {out}: {error}") from error
-    parameters, state = sum(p.numel() for p in model.parameters()), found.state
+        raise TrainingError(f"Phase {phase.name}: the export cannot be written to {out}: {error}") from error
+    parameters, active, state = sum(p.numel() for p in model.parameters()), active_parameters(model), found.state
     facts = {
         "steps": state.step,
         "tokens": state.tokens,
@@ -100,7 +117,8 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
         "final_loss": state.loss,
         "parameters": parameters,
-        "flops": 6 * active_parameters(model) * state.tokens,
+        "trained_parameters": num_trained,
+        "flops": (6 * active if num_trained == parameters else 4 * active + 6 * num_trained) * state.tokens,
         "resumed_from": told["resumed_from"],
         "warnings": told["warnings"],
         "skips": state.skips,

@@ -34,7 +34,7 @@ def check_refused(home, *arguments, says):
         (b"\xff\xfe\x00", "not UTF-8"),
         (b"name = ", "not valid TOML"),
         (b'family = "nope"\nstepz = 3\n', "stepz: no such key"),
-        (b'name = "x"\n', "size: Field required"),
+        (b'name = "x"\n', "sources: Field required"),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "plan"])
@@ -89,6 +89,18 @@ def test_a_source_without_a_licence(home, tmp_path):
     text = shipped_recipes()["tiny"].read_text().replace('licence = "CC-BY-SA-3.0"\n', "")
     (tmp_path / "r.toml").write_text(text)
     check_refused(home, "run", str(tmp_path / "r.toml"), says="sources.handbook.licence: Field required")
+
+
+def test_a_base_of_pickled_weights(home, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.json").write_text("{}")
+    (tmp_path / "old" / "pytorch_model.bin").write_bytes(b"\x80")
+    base = 'name = "old"\npath = "old"\nlicence = "MIT"\norigin = "here"\nrole = "base"\n'
+    text = shipped_recipes()["tiny"].read_text().replace('size = "0.5m"\n', "")
+    text = text.replace("[[sources]]", f"[[sources]]\n{base}\n[[sources]]", 1)
+    text = text.replace('objective = "causal_lm"', 'init = "source:old"')
+    (tmp_path / "r.toml").write_text(text)
+    check_refused(home, "run", str(tmp_path / "r.toml"), says="only safetensors are taken")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ BESIDE = {"train": ["components/models"], "curate": ["components/sources.py"]}
 
 def steps() -> list[Step]:
     """Every step that the flows define."""
-    modules = [import_module(f"flows.{name}") for name in ("curation", "training", "evaluation")]
+    modules = [import_module(f"flows.{name}") for name in ("curation", "training", "evaluation", "scaling")]
     found = {step.name: step for module in modules for step in vars(module).values() if isinstance(step, Step)}
     return [found[name] for name in sorted(found)]
 

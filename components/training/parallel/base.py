@@ -43,11 +43,6 @@ class Parallel(ABC):
         self.data = group
         """The workers that take different samples: all of them, unless a layer is divided over several."""
 
-    @property
-    def trained(self) -> dict[str, nn.Parameter]:
-        """The parameters that have gradients, by name: what the optimizer and checkpoints hold."""
-        return {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
-
     def micro_batches(self, loader: Loader, step: int) -> list[Batch]:
         """This worker's part of the batch of `step`, in the pieces in which it goes through the model."""
         place = {"rank": self.data.rank, "world_size": self.data.world_size}

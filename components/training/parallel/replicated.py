@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from components.recipe import TrainPhase
+from components.training.adapters import trained
 from components.training.checkpoint import Checkpoint, Tensors
 from components.training.flat import FlatModel
 from components.training.group import Group
@@ -52,7 +53,7 @@ class Replicated(Parallel):
 
     def state(self) -> dict[str, Tensors]:
         """Views, not copies."""
-        model = {name: parameter.detach() for name, parameter in self.trained.items()}
+        model = {name: parameter.detach() for name, parameter in trained(self.model).items()}
         return {"model": model, "optimizer": self.flat.moments()}
 
     def restore(self, found: Checkpoint | None, updates: int) -> None:

@@ -29,12 +29,12 @@ def evaluation(tmp_path):
 
 @pytest.fixture
 def judge(tmp_path, evaluation):
-    def run(*rules, mine=None, champion=None, name="verdict"):
+    def run(*rules, mine=None, champion=None, base=None, name="verdict"):
         out = tmp_path / name
         out.mkdir()
         config = GateConfig(rules=rules)
         facts = gate(
-            config, mine or evaluation(), champion, out=out, scratch=tmp_path / "scratch", report=lambda _: None
+            config, mine or evaluation(), champion, base, out=out, scratch=tmp_path / "scratch", report=lambda _: None
         )
         verdict = json.loads((out / "gate.json").read_text())
         assert facts == {"passed": verdict["passed"]}
@@ -94,6 +94,22 @@ def test_regression_is_measured_against_the_champion(judge, evaluation, metric, 
     verdict = judge(rule, champion=evaluation("champion", **{metric: theirs}))
     assert verdict["passed"] is passed
     assert words in verdict["rules"][0]["explanation"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "passed", "words"),
+    [
+        (0.05, True, "2.31 against the base's 2.28 is 0.03 worse, 0.05 is accepted"),
+        (0.01, False, "is 0.03 worse, only 0.01 is accepted"),
+        (-0.1, False, "is -0.03 better, 0.1 is wanted"),
+    ],
+)
+def test_a_model_is_measured_against_what_it_started_from(tmp_path, judge, evaluation, accepted, passed, words):
+    base = evaluation("base", bits_per_byte=2.28)
+    verdict = judge(Rule(metric="bits_per_byte", base_regression=accepted), base=base)
+    assert verdict["passed"] is passed
+    assert words in verdict["rules"][0]["explanation"]
+    assert "2.28" in (tmp_path / "verdict" / "report.html").read_text()
 
 
 def test_without_a_champion_regression_passes_and_says_so(judge):

@@ -31,6 +31,11 @@ def configure():
 
 
 @pytest.fixture(scope="session")
+def prepare_config():
+    return PREPARE
+
+
+@pytest.fixture(scope="session")
 def samples(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     texts = [part for part in LICENCE_TEXT.read_text().split("\n\n") if part.strip()]

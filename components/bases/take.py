@@ -1,0 +1,100 @@
+"""A model that somebody else made becomes an export: read without running anything, checked, written anew."""
+
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import Facts, Report, SourceFiles
+from components.errors import SourceError
+from components.models.folder import ModelFolder, model_folder, read_config, without_version
+from components.recipe import Budget, Strict
+
+
+class TakeConfig(Strict):
+    """Nothing about taking a model is a matter of choice."""
+
+    budget_seconds: Budget = 60
+
+
+def take(config: TakeConfig, source: SourceFiles, *, out: Path, scratch: Path, report: Report) -> Facts:
+    """Fill `out` with the decoder of `source`: config, safetensors, tokenizer, chat template, generation config.
+
+    Weights keep their type; those of a GGUF file become fp32. What comes out depends on the content of the source
+    alone. Raises SourceError for weights that are pickled, missing, superfluous or not finite, for a model that needs
+    code of its own or is no decoder, and for a tokenizer that is missing or larger than the vocabulary.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    found = model_folder(source.path)
+    read_config(found)
+    report({"done": 0, "total": 2, "unit": "parts"})
+    tokenizer = _tokenizer(found)
+    model = _model(found)
+    report({"done": 1, "total": 2, "unit": "parts"})
+    if len(tokenizer) > model.config.vocab_size:
+        raise SourceError(
+            f"The tokenizer of {found.path} has {len(tokenizer)} tokens, its model only {model.config.vocab_size}: "
+            "they do not belong together."
+        )
+    model.save_pretrained(out)
+    tokenizer.name_or_path = source.name
+    tokenizer.save_pretrained(out)
+    for name in ("config.json", "generation_config.json"):
+        if (out / name).is_file():
+            without_version(out / name)
+    report({"done": 2, "total": 2, "unit": "parts"})
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "vocab_size": model.config.vocab_size,
+        "context": model.config.max_position_embeddings,
+        "chat_template": bool(tokenizer.chat_template),
+    }
+
+
+def _tokenizer(found: ModelFolder) -> Any:
+    """The fast tokenizer of a model. Raises SourceError where there is none, or none that ends a text."""
+    from transformers import AutoTokenizer
+
+    if not found.gguf and not (found.path / "tokenizer.json").is_file():
+        raise SourceError(f"{found.path} has no tokenizer.json: other forms of a tokenizer are not read.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**found.where)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise SourceError(f"{found.path} has no tokenizer that can be read: {_first_line(error)}") from None
+    if tokenizer.eos_token_id is None:
+        raise SourceError(f"The tokenizer of {found.path} has no end token, so nothing could end a text.")
+    return tokenizer
+
+
+def _model(found: ModelFolder) -> Any:
+    """The model with all its weights and no others. Raises SourceError."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    kind: dict[str, Any] = {"dtype": torch.float32} if found.gguf else {"dtype": "auto", "use_safetensors": True}
+    try:
+        both: Any = AutoModelForCausalLM.from_pretrained(**found.where, **kind, output_loading_info=True)
+    except Exception as error:  # safetensors and transformers have many words for a file that is not what it should be
+        raise SourceError(f"{found.path} cannot be loaded: {_first_line(error)}") from None
+    model, loaded = both
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if names := sorted(map(str, loaded.get(what, ()))):
+            raise SourceError(f"{found.path}: {what.replace('_keys', '')} weights, {', '.join(names[:3])}.")
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise SourceError(f"{found.path}: {name} holds values that are not finite.")
+    if found.gguf:
+        _unquantised(model)
+    return model
+
+
+def _unquantised(model: Any) -> None:
+    """transformers reads GGUF weights into plain ones, but goes on calling the model quantised and will not save it."""
+    for owner, name in ((model.config, "quantization_config"), (model, "is_quantized"), (model, "quantization_method")):
+        if name in vars(owner):
+            delattr(owner, name)
+    model.hf_quantizer = None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

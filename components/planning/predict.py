@@ -1,0 +1,139 @@
+"""Evaluations of a ladder to a prediction: the laws, what is optimal, and the loss of a run that is still to come."""
+
+import json
+from collections.abc import Callable, Sequence
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.artifacts import Evaluation, Facts, Report
+from components.planning.fitting import Fit, HoffmannForm, KaplanForm, Runs, fit
+from components.planning.ladder import Rung
+from components.planning.laws import Law, optimum
+from components.recipe import Budget, Strict
+
+LEVEL = 0.8
+"""The part of the resamples that an interval holds."""
+SHOWN = ("bits_per_byte", "known_words")
+"""Scores beside those of tasks that are drawn along the ladder."""
+
+
+class PredictConfig(Strict):
+    """What was trained, and what it is to predict."""
+
+    rungs: tuple[Rung, ...]
+    """In the order of the evaluations."""
+    target: Rung
+    resamples: int
+    seed: int
+    budget_seconds: Budget = 60
+
+
+def predict(config: PredictConfig, *evaluations: Evaluation, out: Path, scratch: Path, report: Report) -> Facts:
+    """Fill `out` with prediction.json and report.html.
+
+    The loss of a run is the logarithm of its perplexity on the held-out documents, in nats per token. Raises InputError
+    where there are fewer runs than the law has coefficients.
+    """
+    scores = [evaluation.json("report.json")["scores"] for evaluation in evaluations]
+    losses = [log(each["perplexity"]["value"]) for each in scores]
+    runs = Runs.of([(r.parameters, r.tokens, loss) for r, loss in zip(config.rungs, losses, strict=True)])
+    report({"done": 0, "total": 2, "unit": "laws"})
+    law = fit(HoffmannForm, runs, resamples=config.resamples, seed=config.seed)
+    report({"done": 1, "total": 2, "unit": "laws"})
+    other = fit(KaplanForm, runs, resamples=config.resamples, seed=config.seed)
+    target = config.target
+    content = {
+        "target": {**target.model_dump(), "flops": target.flops},
+        "predicted": _predicted(law, target),
+        "laws": {"hoffmann": _told(law, target), "kaplan": _told(other, target)},
+        "rungs": [
+            {
+                **rung.model_dump(),
+                "flops": rung.flops,
+                "loss": loss,
+                "fitted": float(law.law.loss(rung.parameters, rung.tokens)),
+                "scores": each,
+            }
+            for rung, loss, each in zip(config.rungs, losses, scores, strict=True)
+        ],
+        "level": LEVEL,
+    }
+    content = _rounded(content)
+    (out / "prediction.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    (out / "report.html").write_text(_page(content, law.law, other.law), "utf-8")
+    return {"predicted_loss": content["predicted"]["loss"], "rungs": len(config.rungs)}
+
+
+def _predicted(found: Fit[Any], target: Rung) -> dict[str, Any]:
+    """The loss of the target, and where the resamples put it."""
+    low, high = found.loss_interval(target.parameters, target.tokens, LEVEL)
+    return {"loss": float(found.law.loss(target.parameters, target.tokens)), "interval": [low, high]}
+
+
+def _told(found: Fit[Any], target: Rung) -> dict[str, Any]:
+    """A law: its coefficients, how near it comes, and the best use of the target's compute by it."""
+    best = optimum(found.law, target.flops)
+    return {
+        "coefficients": {
+            name: {"value": value, "interval": list(found.interval(name, LEVEL))}
+            for name, value in vars(found.law).items()
+        },
+        "objective": found.objective,
+        "target": _predicted(found, target),
+        "optimum": {
+            "parameters": best.parameters,
+            "tokens": best.tokens,
+            "loss": best.loss,
+            "gain_per_flop": best.gain,
+        },
+    }
+
+
+def _rounded(value: Any) -> Any:
+    """Floats with 9 significant digits: what a processor does to the last ones is no result."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    return [_rounded(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _page(content: dict[str, Any], law: Law, other: Law) -> str:
+    from components.reports import render
+    from components.reports.plots import points
+
+    rungs, target = content["rungs"], content["target"]
+    seen = _along(rungs, lambda rung: rung["loss"])
+    reach = np.geomspace(min(r["flops"] for r in rungs), 2 * target["flops"], 60)
+    curves = {
+        name: (reach.tolist(), [optimum(each, flops).loss for flops in reach.tolist()])
+        for name, each in (("optimum (Hoffmann)", law), ("optimum (Kaplan)", other))
+    }
+    predicted = {"prediction": ([target["flops"]], [content["predicted"]["loss"]])}
+    names = [n for n in rungs[0]["scores"] if n in SHOWN or n.endswith("_accuracy")]
+    figures = {
+        "losses": points(
+            seen | predicted, curves, "training FLOPs", "nats per token", "Held-out loss along the ladder"
+        ),
+        **{f"score_{name}": points(_along(rungs, _score(name)), {}, "training FLOPs", name, name) for name in names},
+    }
+    return render("scaling", {**content, "names": names}, figures)
+
+
+def _score(name: str) -> Callable[[dict[str, Any]], float]:
+    return lambda rung: float(rung["scores"][name]["value"])
+
+
+def _along(
+    rungs: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float]
+) -> dict[str, tuple[list[float], list[float]]]:
+    """A value over compute, size by size."""
+    series: dict[str, tuple[list[float], list[float]]] = {}
+    for rung in rungs:
+        flops, values = series.setdefault(rung["size"], ([], []))
+        flops.append(rung["flops"])
+        values.append(value(rung))
+    return series

@@ -1,0 +1,121 @@
+"""How well a ladder predicts a run of 8 times its compute: `python tests/benchmarks/scaling_prediction.py [HOME]`.
+
+The shipped text is curated and prepared, runs of three budgets are trained and evaluated, the law is fitted and the
+target's loss written down; then the target is trained. All are the steps of `headwater scale` in one process, without
+Prefect and Ray, kept in HOME (a new folder by default), so that the same command goes on after an interruption. The last
+line is one JSON object: `ours` is the distance of the prediction from the target's held-out loss (0.02 is 2%),
+`peers.kaplan` that of Kaplan's form, `ratio` the latter over the former.
+"""
+
+import json
+import sys
+import tempfile
+from math import log
+from pathlib import Path
+
+import ray
+
+from components.ledger import Ledger, work
+from components.planning.ladder import ladder, target
+from components.planning.predict import PredictConfig
+from components.recipe_file import validated
+from components.settings import settings
+from components.sources import source_digest
+from components.steps import Input, declare, perform
+from components.store import Store
+from components.training.config import TrainConfig
+from flows.curation import CURATE, PREPARE, as_input
+from flows.evaluation import EVALUATE
+from flows.recipes import shipped_data
+from flows.scaling import PREDICT
+from flows.training import NOTHING, TRAIN
+
+AUSTEN = {"name": "austen", "path": "shipped:austen", "licence": "public domain", "origin": "shipped"}
+PLAYS = {"name": "shakespeare", "path": "shipped:shakespeare", "licence": "public domain", "origin": "shipped"}
+RECIPE = {
+    "name": "ladder",
+    "size": "1m",
+    "sources": [AUSTEN, PLAYS],
+    "prepare": {"vocab_size": 1024, "context": 128},
+    "train": [
+        {
+            "name": "pretrain",
+            "tokens": 1_050_000,
+            "batch_size": 8,
+            "learning_rate": 4e-3,
+            "num_workers": 0,
+            "threads": 2,
+            "checkpoint_seconds": 60,
+        }
+    ],
+    "evaluate": {"prompts": ["The"], "sample_tokens": 4, "held_out_documents": 60},
+    "gate": {"rules": [{"metric": "bits_per_byte", "max": 9.0}]},
+    "scale": {"budgets": [1e11, 2e11, 4e11, 7.5e11], "sizes": ["0.15m", "0.3m", "0.5m", "1m"]},
+}
+
+
+class Home:
+    """A ledger and a store, and steps carried out in them."""
+
+    def __init__(self, folder):
+        settings()
+        self.folder = folder
+        self.ledger, self.store = Ledger(f"sqlite:///{folder}/ledger.db"), Store(folder / "store")
+
+    def step(self, what, config, *inputs, label=""):
+        row = declare(self.ledger, what, config, inputs, label or what.name)
+        stored = perform(self.ledger, self.store, self.folder / "scratch", row.identity, None)
+        return stored, work.step(self.ledger, row.identity)
+
+
+def trained_and_evaluated(home, recipe, samples, corpus, size, phase, name):
+    """The evaluation of one run, and the ledger's row of its training."""
+    config = TrainConfig(family=recipe.family, size=size, phase=phase)
+    model, row = home.step(TRAIN, config, as_input("samples", samples), NOTHING, label=f"train:{name}")
+    given = as_input("export", model), as_input("corpus", corpus)
+    evaluation, _ = home.step(EVALUATE, recipe.evaluate, *given, label=f"evaluate:{name}")
+    loss = log(json.loads((evaluation.path / "report.json").read_text())["scores"]["perplexity"]["value"])
+    speed = f"{row.facts['tokens_per_second']:,.0f} tokens/s"
+    print(f"{name:<16} {row.facts['tokens']:>9,} tokens, held-out loss {loss:.4f} nats, {speed}", flush=True)
+    return evaluation, row, loss
+
+
+def main(folder):
+    recipe, home = validated(RECIPE, "benchmark"), Home(folder)
+    sources = []
+    for source in recipe.sources:
+        path = shipped_data(source.path.partition(":")[2])
+        place = {"name": source.name, "licence": source.licence, "origin": source.origin, "path": str(path)}
+        sources.append(Input(f"source:{source.name}", "source", source_digest(path), place))
+    ray.init(address="local", num_cpus=2, object_store_memory=2**28, include_dashboard=False, log_to_driver=False)
+    corpus, _ = home.step(CURATE, recipe.curate, *sources)
+    ray.shutdown()
+    samples, _ = home.step(PREPARE, recipe.prepare, as_input("corpus", corpus))
+    found = json.loads((samples.path / "samples.json").read_text())
+    rungs = ladder(recipe, found["vocab_size"])
+    print(f"{found['num_tokens']:,} tokens of text; {len(rungs)} runs", flush=True)
+    evaluations = []
+    for rung, phase in rungs:
+        evaluation, _, _ = trained_and_evaluated(home, recipe, samples, corpus, rung.size, phase, rung.name)
+        evaluations.append(as_input(f"rung:{rung.name}", evaluation))
+    aim = target(recipe, found["vocab_size"])
+    config = PredictConfig(rungs=tuple(rung for rung, _ in rungs), target=aim, resamples=200, seed=0)
+    prediction, foretold = home.step(PREDICT, config, *evaluations)
+    told = json.loads((prediction.path / "prediction.json").read_text())
+    _, done, loss = trained_and_evaluated(home, recipe, samples, corpus, recipe.size, recipe.train[0], "target")
+    assert foretold.finished < done.started, "the prediction has to come first"
+    off = {name: law["target"]["loss"] / loss - 1 for name, law in told["laws"].items()}
+    low, high = told["predicted"]["interval"]
+    largest = max(rung.flops for rung, _ in rungs)
+    print(f"predicted {told['predicted']['loss']:.4f} ({low:.4f} to {high:.4f}), found {loss:.4f}: {prediction.path}")
+    ours, kaplan = abs(off["hoffmann"]), abs(off["kaplan"])
+    result = {"ours": ours, "peers": {"kaplan": kaplan}, "ratio": kaplan / ours, "runs": told["rungs"]}
+    print(
+        json.dumps(
+            {**result, "times_the_largest_rung": aim.flops / largest, "predicted": told["predicted"], "found": loss}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="headwater-ladder-")).resolve())

@@ -1,0 +1,120 @@
+"""Ladders: which runs they have, with which hyperparameters, and what evaluations of them predict."""
+
+import json
+from math import exp
+
+import pytest
+
+from components.artifacts import Evaluation
+from components.errors import InputError, RecipeError
+from components.hyperparameters import advice
+from components.planning.accelerators import accelerators
+from components.planning.ladder import LEAST_STEPS, Rung, ladder, target
+from components.planning.laws import Hoffmann, optimum
+from components.planning.predict import PredictConfig, predict
+from components.recipe_file import validated
+
+LAW = Hoffmann(E=1.5, A=60.0, B=900.0, alpha=0.3, beta=0.4)
+SCALE = {"budgets": [1e11, 2e11, 4e11], "sizes": ["0.15m", "0.3m", "0.5m"]}
+
+
+def recipe(scale=SCALE, **changed):
+    source = {"name": "novels", "path": "x", "licence": "CC0-1.0", "origin": "written here"}
+    phase = {"name": "pretrain", "tokens": 1_000_000, "batch_size": 8, "num_workers": 0, **changed}
+    content = {"name": "scaled", "size": "1m", "sources": [source], "train": [phase]}
+    shape = {
+        "prepare": {"vocab_size": 1024, "context": 128},
+        "gate": {"rules": [{"metric": "bits_per_byte", "max": 9}]},
+    }
+    return validated({**content, **shape, **({"scale": scale} if scale else {})}, "test")
+
+
+def test_every_size_is_trained_at_every_budget():
+    rungs = ladder(recipe(), 1024)
+    assert [(rung.size, phase.name) for rung, phase in rungs[:3]] == [
+        ("0.15m", "rung-0-15m-1e11"),
+        ("0.3m", "rung-0-3m-1e11"),
+        ("0.5m", "rung-0-5m-1e11"),
+    ]
+    assert len(rungs) == 9
+    for number, (rung, phase) in enumerate(rungs):
+        assert rung.flops == pytest.approx(SCALE["budgets"][number // 3], rel=0.02)
+        assert rung.tokens >= LEAST_STEPS * phase.batch_size * 128
+
+
+def test_rungs_depart_from_the_rules_as_the_recipe_does():
+    """Half the rate and a quarter of the batch that the rules give the target are so for every rung."""
+    own = advice({"tokens": 1_000_000}, "llama", "1m", 1024, 128)
+    given = {"learning_rate": own["learning_rate"].value / 2, "batch_size": own["batch_size"].value // 4}
+    for rung, phase in ladder(recipe(**given), 1024):
+        rule = advice({"tokens": phase.tokens}, "llama", rung.size, 1024, 128)
+        assert phase.learning_rate == pytest.approx(rule["learning_rate"].value / 2, rel=0.01)
+        assert phase.batch_size == rule["batch_size"].value // 4
+        assert phase.num_workers == 0
+
+
+def test_what_says_little_or_costs_more_than_the_target_is_left_out():
+    scale = {**SCALE, "budgets": [1e9, 1e11, 2e11, 1e14]}
+    assert [phase.name for _, phase in ladder(recipe(scale), 1024)] == [
+        phase.name for _, phase in ladder(recipe({**SCALE, "budgets": [1e11, 2e11]}), 1024)
+    ]
+    with pytest.raises(InputError, match=r"leaves 0 runs, and a law needs 6"):
+        ladder(recipe({**SCALE, "budgets": [1e8, 1e9]}), 1024)
+
+
+def test_a_recipe_that_cannot_be_scaled_is_named():
+    with pytest.raises(RecipeError, match=r"scaled has no table \[scale\]"):
+        ladder(recipe(None), 1024)
+    with pytest.raises(RecipeError, match="needs a first phase that gives tokens"):
+        recipe(tokens=None, epochs=2)
+
+
+@pytest.fixture
+def predicted(tmp_path):
+    """prediction.json and the page, from a ladder whose runs follow LAW exactly."""
+    rungs, evaluations = tuple(rung for rung, _ in ladder(recipe(), 1024)), []
+    for rung in rungs:
+        folder = tmp_path / rung.name
+        folder.mkdir()
+        loss = LAW.loss(rung.parameters, rung.tokens)
+        scores = {
+            "perplexity": {"value": exp(loss)},
+            "bits_per_byte": {"value": loss / 2},
+            "quiz_accuracy": {"value": 0.3},
+        }
+        (folder / "report.json").write_text(json.dumps({"scores": scores}))
+        evaluations.append(Evaluation(folder))
+    aim = target(recipe(), 1024)
+    config = PredictConfig(rungs=rungs, target=aim, resamples=10, seed=0)
+
+    def make(out):
+        out.mkdir()
+        predict(config, *evaluations, out=out, scratch=tmp_path, report=lambda row: None)
+        return {name: (out / name).read_bytes() for name in ("prediction.json", "report.html")}
+
+    first, second = make(tmp_path / "first"), make(tmp_path / "second")
+    assert first == second
+    return aim, json.loads(first["prediction.json"]), first["report.html"].decode()
+
+
+def test_the_target_is_predicted_by_the_law_of_the_rungs(predicted):
+    aim, told, page = predicted
+    truth = LAW.loss(aim.parameters, aim.tokens)
+    assert told["predicted"]["loss"] == pytest.approx(truth, rel=0.005)
+    best = optimum(LAW, aim.flops)
+    assert told["laws"]["hoffmann"]["optimum"]["loss"] == pytest.approx(best.loss, rel=0.005)
+    assert told["laws"]["kaplan"]["coefficients"].keys() == {"N_c", "D_c", "alpha_N", "alpha_D"}
+    assert f"{told['predicted']['loss']:.4f}" in page
+    assert page.count("<svg") == 3
+    assert "quiz_accuracy" in page
+
+
+def test_money_buys_flops_at_the_tables_prices():
+    table = accelerators()
+    h100 = table.accelerators["h100-sxm"]
+    rate = h100.peak["bf16"] * (h100.utilisation or table.utilisation)
+    assert table.flops_per_money("bf16")["h100-sxm"] == pytest.approx(rate * 3600 / h100.price_per_hour)
+
+
+def test_a_rung_counts_6nd():
+    assert Rung(name="a", size="1m", parameters=10, tokens=7).flops == 420
