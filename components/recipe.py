@@ -162,6 +162,10 @@ class TrainPhase(Strict):
         False, description="For sft: several chats in one row of the context, each with attention of its own."
     )
     precision: Literal["fp32"] = Field("fp32", description="Of weights, gradients and optimizer state.")
+    compile: bool = Field(
+        False,
+        description="torch.compile for the layers: faster steps after a warm-up of up to a minute; needs a C++ compiler.",
+    )
     num_workers: int | tuple[int, int] = Field(
         2,
         description="Processes of Ray Train; 0 trains in the driver. A range [1, 4] is elastic: as many as the cluster has "

@@ -41,8 +41,10 @@ def _work(job: dict[str, Any]) -> None:
     from components.training.arithmetic import exact_arithmetic
     from components.training.group import Group
     from components.training.loop import Loop
+    from components.training.pages import keep_pages
     from components.training.progress import ProgressWriter, error_since
 
+    keep_pages()
     this = Job.from_json(job)
     group = Group.current()
     begun = this.progress.stat().st_size if this.progress.exists() else 0

@@ -18,6 +18,7 @@ from components.training.config import Job
 from components.training.figures import Figures
 from components.training.group import Group
 from components.training.guards import BadStep, Guard, described, skips_of
+from components.training.kernels import use_fast_kernels
 from components.training.loader import Loader, total_steps
 from components.training.model import initial_model
 from components.training.objectives import objective
@@ -38,9 +39,13 @@ class Loop:
         self.objective = objective(phase.objective).of(phase, job.samples)
         self.loader = Loader.of(phase, job.samples)
         self.total = total_steps(phase, job.samples)
-        self.model: nn.Module = initial_model(job).train()
+        self.model: nn.Module = use_fast_kernels(initial_model(job), phase).train()
         self.parallel = divided(phase, self.model, self.objective, group)
-        frozen = initial_model(job).eval().requires_grad_(False) if self.objective.needs_reference else None
+        frozen = (
+            use_fast_kernels(initial_model(job), phase).eval().requires_grad_(False)
+            if self.objective.needs_reference
+            else None
+        )
         self.reference = self.parallel.frozen(frozen) if frozen else None
         self.guard = Guard(phase)
         self.tokens, self.loss = 0, 0.0

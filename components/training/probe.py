@@ -106,9 +106,11 @@ def _try(folder: Path, rank: int) -> dict[str, Any]:
 
     from components.training.arithmetic import exact_arithmetic
     from components.training.group import Group
+    from components.training.pages import keep_pages
     from components.training.peak import peak_memory, resident_memory
     from components.training.timed import Enough, TimedLoop
 
+    keep_pages()
     what = Probe.model_validate_json((folder / "probe.json").read_text())
     phase = what.config.phase.model_copy(update={"tokens": TOKENS, "epochs": None, "max_skips": 0})
     init = Export(Path(what.init)) if what.init else None

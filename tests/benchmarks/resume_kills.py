@@ -109,20 +109,28 @@ class RayFit(Fit):
         """The driver."""
         return [forked(lambda: self.verb(scratch), fault)]
 
-    def killed(self, kind, scratch):
-        """Kill a worker, which Ray replaces, or the driver; when the driver has ended."""
+    def at_work(self, scratch):
+        """A driver whose workers have written a checkpoint; None where it ended before."""
+        shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         [driver] = self.start(scratch)
-        seen, until = scratch / "checkpoints", time.monotonic() + self.chance.uniform(1, 3)
-        while not (seen.exists() and list(seen.glob("step-*"))) or time.monotonic() < until:
-            assert psutil.Process(driver).status() != psutil.STATUS_ZOMBIE
+        while not list(scratch.glob("checkpoints/step-*")):
+            if psutil.Process(driver).status() == psutil.STATUS_ZOMBIE:
+                ended([driver])
+                return None
             time.sleep(0.05)
+        return driver
+
+    def killed(self, kind, scratch):
+        """Kill a worker, which Ray replaces, or the driver; when the driver has ended."""
+        while not (driver := self.at_work(scratch)):
+            print("     Ray did not start; again")
         time.sleep(self.chance.uniform(0, INTERVAL))
         children = psutil.Process(driver).children(recursive=True)
         workers = [child.pid for child in children if "RayTrainWorker" in " ".join(child.cmdline())]
         victim = self.chance.choice(workers) if kind == "ray worker" else driver
         os.kill(victim, signal.SIGKILL)
-        lost = since_checkpoint(seen, time.time())
+        lost = since_checkpoint(scratch / "checkpoints", time.time())
         ended([driver])
         if kind == "ray driver":  # its Ray dies with it; nothing of it may still write when the next one begins
             psutil.wait_procs(children, timeout=30)

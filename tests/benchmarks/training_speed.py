@@ -6,8 +6,8 @@ bf16. Ours is the whole loop under Ray Train. All run in processes of their own,
 checkpoints are included, the first steps are counted apart as warm-up. Takes about half an hour.
 
 `--runs N` (5) of `--steps N` (10); `--only NAME ...` leaves others out; `--curve` trains each once for 300 steps and
-compares the losses at their end. The last line is one JSON object: `ours` (tokens/s), `peers`, `ratio` (over the best
-peer), `mfu`, `warm_up_seconds`, `products` (GFLOP/s), `runs`; all medians.
+compares the losses at their end. The last line is one JSON object: `ours` (tokens/s, compiled), `eager`, `peers`, `ratio`
+and `eager_ratio` (over the best peer), `mfu`, `warm_up_seconds`, `products` (GFLOP/s), `runs`; all medians.
 """
 
 import argparse
@@ -34,7 +34,10 @@ from flows.recipes import shipped_data
 PEERS = Path(__file__).parents[1] / "support" / "speed_peers.py"
 CONTEXT, BATCH, WARM_UP = 512, 8, 3
 CURVE_STEPS, CURVE_END, TOLERANCE = 300, 20, 0.01
-OURS = {"ours": {"num_workers": 1, "threads": 2}}
+OURS = {
+    "eager": {"num_workers": 1, "threads": 2},
+    "compiled": {"num_workers": 1, "threads": 2, "compile": True},
+}
 
 
 def has_bf16_units() -> bool:
@@ -46,7 +49,7 @@ def contenders() -> dict[str, str]:
     """Each contender's name with its precision."""
     precisions = ["fp32", "bf16"] if has_bf16_units() else ["fp32"]
     peers = {f"{loop}_{precision}": precision for loop in ("trainer", "nanogpt") for precision in precisions}
-    return {**{name: precisions[-1] for name in OURS}, **peers}
+    return {**{name: "fp32" for name in OURS}, **peers}
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -82,11 +85,13 @@ def summary(rates: dict[str, list[float]], warm_up: dict[str, list[float]], peak
     product = {name: round(statistics.median(row[name] for row in peak), 1) for name in peak[0]}
     peers = {name: rate for name, rate in median.items() if name not in OURS}
     best = max(peers.values(), default=None)
-    ours = median.get("ours")
+    ours, eager = median.get("compiled"), median.get("eager")
     return {
         "ours": ours,
+        "eager": eager,
         "peers": peers,
         "ratio": ours and best and round(ours / best, 3),
+        "eager_ratio": eager and best and round(eager / best, 3),
         "mfu": {
             n: round(r * flops_per_token() / 1e9 / product[contenders()[n]], 3) for n, r in median.items() if n in OURS
         },

@@ -13,6 +13,7 @@ from components.artifacts import Samples
 from components.recipe import TrainPhase
 from components.training.batch import IGNORED, Batch
 from components.training.group import Group
+from components.training.losses import summed_cross_entropy
 from components.training.router import has_experts, router_loss
 
 
@@ -89,7 +90,7 @@ class Objective:
 
 
 def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Loss, torch.Tensor]:
-    """Cross-entropy of each label that counts, summed, and the logits (batch, time, vocabulary).
+    """Cross-entropy of each label that counts, summed, and how many of them were the likeliest token.
 
     Padding stands on the right, where a causal model's earlier positions cannot see it: no attention mask is needed,
     which keeps attention on its fast path. Positions that start anew in a row keep attention from crossing there.
@@ -99,13 +100,13 @@ def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Loss, torch.Tensor]
     """
     routed = has_experts(getattr(model, "config", None))
     asked = {"output_router_logits": True} if routed else {}
-    found = model(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, **asked)
-    logits, num_targets = found.logits, int((batch.labels != IGNORED).sum())
-    loss = cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    inputs = {"input_ids": batch.input_ids, "position_ids": batch.position_ids, "use_cache": False, **asked}
+    loss, correct, found = summed_cross_entropy(model, batch.labels, **inputs)
+    num_targets = int((batch.labels != IGNORED).sum())
     if routed:
         router = router_loss(model.config, found.router_logits, batch.attention_mask.bool().flatten())
         loss = loss + num_targets * (router - router.detach())
-    return Loss(loss, num_targets), logits
+    return Loss(loss, num_targets), correct
 
 
 def label_logs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

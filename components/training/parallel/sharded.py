@@ -17,6 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from components.recipe import TrainPhase
+from components.training.adapters import trained
 from components.training.checkpoint import Checkpoint, Tensors
 from components.training.group import Group
 from components.training.model import check_weights
@@ -38,7 +39,7 @@ class Sharded(Parallel):
         data = self.mesh["data"]
         self.data = Group(data.get_local_rank(), data.size(), data.get_group())
         self.frozen(model)
-        self.shards = {name: Shard(parameter) for name, parameter in model.named_parameters()}
+        self.shards = {name: Shard(parameter) for name, parameter in trained(model).items()}
         self.optimizer = adamw(list(self.shards.values()), phase)
         self.sums = torch.zeros(3 + len(metrics))
 

@@ -1,0 +1,33 @@
+"""What computes a model in training: other kernels than its own, for the same architecture, names and weights."""
+
+import os
+import shutil
+
+from torch import nn
+
+from components.errors import TrainingError
+from components.recipe import TrainPhase
+from components.training.attention import use_causal_blocks
+from components.training.linear import use_onednn
+from components.training.parallel.sharded import layers_of
+
+
+def use_fast_kernels(model: nn.Module, phase: TrainPhase) -> nn.Module:
+    """`model`, changed in place to compute as `phase` says. Raises TrainingError."""
+    use_onednn(model)
+    use_causal_blocks(model)
+    if phase.compile:
+        compile_layers(model)
+    return model
+
+
+def compile_layers(model: nn.Module) -> None:
+    """Compile each layer of `model` in place; like layers share what was compiled, so depth costs no warm-up.
+
+    Names and weights stay. Raises TrainingError where there is no C++ compiler, which torch needs for it.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if not shutil.which(compiler):
+        raise TrainingError(f"compile = true needs a C++ compiler: {compiler} is not installed here.")
+    for layer in layers_of(model):
+        layer.compile()

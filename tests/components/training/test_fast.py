@@ -1,0 +1,154 @@
+"""The fast kernels of training: the same values and gradients as the plain ones, and no logits held whole."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from components.errors import TrainingError
+from components.training.arithmetic import exact_arithmetic
+from components.training.attention import causal_blocks, use_causal_blocks
+from components.training.batch import IGNORED
+from components.training.config import Job
+from components.training.group import Group
+from components.training.kernels import compile_layers
+from components.training.linear import OneDnnLinear, linear, use_onednn
+from components.training.loop import Loop
+from components.training.losses import summed_cross_entropy
+
+ISOLATED = torch.cat([torch.arange(150), torch.arange(50), torch.arange(100)]).expand(2, -1)
+"""Positions of rows with three documents each, over more than two blocks."""
+
+
+def llama(dtype=torch.float32, vocab_size=301):
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        intermediate_size=96,
+        tie_word_embeddings=True,
+    )
+    return LlamaForCausalLM(config).to(dtype)
+
+
+def batch():
+    torch.manual_seed(1)
+    ids = torch.randint(0, 301, (2, 300))
+    labels = torch.randint(0, 301, (2, 300))
+    labels[:, 100:140] = IGNORED
+    return ids, labels
+
+
+def gradients_of(model, loss):
+    loss.backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+@pytest.mark.parametrize("positions", [None, ISOLATED], ids=["whole rows", "isolated documents"])
+def test_loss_and_gradients_are_those_of_the_plain_model_in_float64(positions):
+    ids, labels = batch()
+    fast, plain = llama(), llama(torch.float64)
+    use_onednn(fast)
+    use_causal_blocks(fast)
+    inputs = {"input_ids": ids, "position_ids": positions, "use_cache": False}
+    loss, correct, _ = summed_cross_entropy(fast, labels, **inputs)
+    logits = plain(**inputs).logits
+    expected = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert int(correct) == int((logits.argmax(-1) == labels).sum())
+    found, reference = gradients_of(fast, loss), gradients_of(plain, expected)
+    for name, gradient in found.items():
+        assert (gradient - reference[name]).norm() <= 2e-6 * reference[name].norm(), name
+    assert fast(**inputs).logits.shape == (2, 300, 301)
+
+
+def test_documents_in_a_row_are_as_alone():
+    ids, _ = batch()
+    model = llama()
+    use_causal_blocks(model)
+    together = model(input_ids=ids, position_ids=ISOLATED, use_cache=False).logits[:, 150:200]
+    alone = llama()(input_ids=ids[:, 150:200], use_cache=False).logits
+    assert (together - alone).abs().max() < 1e-5
+
+
+def test_what_is_not_causal_is_left_to_torch():
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 4, 9, 8) for _ in range(3))
+    encoder = torch.nn.Module()
+    encoder.is_causal = False
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+    assert torch.allclose(causal_blocks(encoder, q, k, v, None)[0], expected, atol=1e-6)
+    ahead = torch.ones(2, 1, 9, 9, dtype=torch.bool)
+    decoder = torch.nn.Module()
+    assert torch.allclose(causal_blocks(decoder, q, k, v, ahead)[0], expected, atol=1e-6)
+
+
+def test_layers_keep_their_names_and_can_be_frozen():
+    model = llama()
+    names = list(model.state_dict())
+    use_onednn(model)
+    assert list(model.state_dict()) == names
+    assert isinstance(model.model.layers[0].mlp.up_proj, OneDnnLinear)
+    x, weight = torch.randn(5, 7, requires_grad=True), torch.randn(3, 7)
+    bias = torch.randn(3, requires_grad=True)
+    linear(x, weight, bias).square().sum().backward()
+    expected = torch.nn.functional.linear(x.detach(), weight, bias.detach())
+    assert torch.allclose(x.grad, 2 * expected @ weight, rtol=1e-5, atol=1e-5)
+    assert torch.allclose(bias.grad, 2 * expected.sum(0), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_compiled_layers_give_the_same(configure, samples, tmp_path):
+    """Weights after some steps, up to rounding, under the same names; and again the same bits."""
+    ends = []
+    for number, compiled in enumerate((False, True, True)):
+        config = configure(tokens=8 * 64 * 4, compile=compiled)
+        with exact_arithmetic(1):
+            loop = Loop(Job(config, samples, None, tmp_path / str(number)), Group(0, 1))
+            loop.run()
+        ends.append({name: parameter.detach().clone() for name, parameter in loop.model.named_parameters()})
+    eager, compiled, again = ends
+    for name, weight in eager.items():
+        assert torch.allclose(weight, compiled[name], atol=1e-5), name
+        assert torch.equal(compiled[name], again[name]), name
+
+
+def test_compilation_without_a_compiler_is_refused(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(TrainingError, match="no-such-compiler"):
+        compile_layers(llama())
+
+
+MEMORY = """
+import sys, torch
+from transformers import LlamaConfig, LlamaForCausalLM
+from components.training.losses import summed_cross_entropy
+from components.training.peak import peak_memory
+config = LlamaConfig(vocab_size=49152, hidden_size=64, num_hidden_layers=1, num_attention_heads=2,
+                     intermediate_size=128, tie_word_embeddings=True)
+model, ids = LlamaForCausalLM(config), torch.randint(0, 49152, (2, 2048))
+before = peak_memory()
+if sys.argv[1] == "ours":
+    loss = summed_cross_entropy(model, ids, input_ids=ids, use_cache=False)[0]
+else:
+    loss = model(input_ids=ids, labels=ids, shift_labels=ids, use_cache=False).loss
+loss.backward()
+print(peak_memory() - before)
+"""
+
+
+def test_logits_are_never_held_whole():
+    """Two rows of 2,048 over 49,152 tokens are 800 MB of logits; transformers' own loss holds them more than once."""
+    ours, plain = (
+        int(subprocess.run([sys.executable, "-c", MEMORY, way], capture_output=True, text=True, check=True).stdout)
+        for way in ("ours", "plain")
+    )
+    assert plain > 800e6
+    assert ours < plain / 2
+    assert ours < 400e6
