@@ -140,8 +140,12 @@ def in_words(told: dict[str, Any]) -> str:
     best, target = told["optimum"], told["target"]
     line = (
         f"{target['size']} on {target['tokens']:,} tokens: {told['predicted']['loss']:.4f} nats per token predicted "
-        f"({low:.4f} to {high:.4f}); the best use of its {target['flops']:.3g} FLOPs is {best['parameters']:.3g} "
-        f"parameters on {best['tokens']:.3g} tokens, {best['loss']:.4f} nats."
+        f"({low:.4f} to {high:.4f}); the best use of its {target['flops']:.3g} FLOPs is "
+    )
+    line += (
+        f"{best['parameters']:.3g} parameters on {best['tokens']:.3g} tokens, {best['loss']:.4f} nats."
+        if best
+        else "not determined by these runs: give the ladder sizes and budgets that are further apart."
     )
     found = told.get("found")
     if found is None:
