@@ -107,7 +107,8 @@ def print_summary(summary: dict[str, Any], addresses: dict[str, str], key_file: 
         console.print(_costs(summary["costs"]))
     if summary["scaling"]:
         console.print(in_words(summary["scaling"]), highlight=False, soft_wrap=True)
-        console.print(_gains(summary["scaling"]))
+        if summary["scaling"]["gain_per_money"]:
+            console.print(_gains(summary["scaling"]))
     if summary["scores"]:
         console.print(_scores(summary))
     for line in summary["gate"]:
