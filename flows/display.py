@@ -107,7 +107,8 @@ def print_summary(summary: dict[str, Any], addresses: dict[str, str], key_file: 
         console.print(_costs(summary["costs"]))
     if summary["scaling"]:
         console.print(in_words(summary["scaling"]), highlight=False, soft_wrap=True)
-        console.print(_gains(summary["scaling"]))
+        if summary["scaling"]["gain_per_money"]:
+            console.print(_gains(summary["scaling"]))
     if summary["scores"]:
         console.print(_scores(summary))
     for line in summary["gate"]:
@@ -140,8 +141,12 @@ def in_words(told: dict[str, Any]) -> str:
     best, target = told["optimum"], told["target"]
     line = (
         f"{target['size']} on {target['tokens']:,} tokens: {told['predicted']['loss']:.4f} nats per token predicted "
-        f"({low:.4f} to {high:.4f}); the best use of its {target['flops']:.3g} FLOPs is {best['parameters']:.3g} "
-        f"parameters on {best['tokens']:.3g} tokens, {best['loss']:.4f} nats."
+        f"({low:.4f} to {high:.4f}); the best use of its {target['flops']:.3g} FLOPs is "
+    )
+    line += (
+        f"{best['parameters']:.3g} parameters on {best['tokens']:.3g} tokens, {best['loss']:.4f} nats."
+        if best
+        else "not determined by these runs: give the ladder sizes and budgets that are further apart."
     )
     found = told.get("found")
     if found is None:

@@ -1,6 +1,7 @@
 """The plan of a recipe with real steps behind it: a few are taken of every phase that can be tried on this machine.
 
-What a step took is kept in the home, so that the same model with the same batch is tried once a day.
+What a step took is kept in the home, so that the same model with the same batch is tried once a day; so is the fastest
+product of the day, as the machine may be busy now.
 """
 
 import os
@@ -8,7 +9,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from components.digests import digest
 from components.errors import HeadwaterError
@@ -25,11 +26,14 @@ from components.settings import Settings
 from components.training.config import TrainConfig
 from components.training.probe import Probe, can_be_made_up, probe
 
+Kept = TypeVar("Kept", StepCost, Machine)
 DAY = 86_400.0
 ROOM = 0.8
 """The part of the memory that is free now which a trial may take."""
 WORTH_SECONDS = 20.0
-"""In a run, a phase that is over sooner than that by formula is not worth a trial."""
+"""A phase that is over sooner than that by formula is not worth a trial."""
+AGAIN_SECONDS = 0.2
+"""How long products are tried where they have been today."""
 STEP_SECONDS = 2.0
 """The longest step that is tried whole; of a longer one, two small parts of its batch are, and the rest is a line."""
 LONGEST = 30.0
@@ -39,14 +43,20 @@ UNCOUNTED = ("tokens", "epochs", "seed", "learning_rate", "warmup", "final_learn
 
 
 def estimate(
-    recipe: Recipe, here: Settings, data: Data, say: Callable[[str], None], *, worth: float = 0.0, seconds: float = 3.0
+    recipe: Recipe,
+    here: Settings,
+    data: Data,
+    say: Callable[[str], None],
+    *,
+    worth: float = WORTH_SECONDS,
+    seconds: float = 3.0,
 ) -> Plan:
     """The plan of `recipe` on this machine and on the accelerators of the home's table.
 
     `say` hears what is tried. Phases that take less than `worth` seconds by formula are not, and the others for about
     `seconds`. Raises InputError where the table is wrong, or the recipe names what does not exist.
     """
-    table, machine = accelerators(here.home), measure(recipe.train[0].threads)
+    table, machine = accelerators(here.home), _machine(recipe.train[0].threads, here.home / "cache" / "machine")
     models, costs = architectures(recipe, data), dict[str, StepCost]()
     for phase in recipe.train:
         steps, _ = length(phase, recipe, data)
@@ -73,7 +83,7 @@ def _cost(
     if what is None or phase.most_workers > machine.cores:
         return None
     known = here.home / "cache" / "steps" / f"{_key(what)}.json"
-    if (kept := _kept(known)) is not None:
+    if (kept := _kept(known, StepCost)) is not None:
         return kept
     likely = step_seconds(phase, recipe, shapes, machine)
     parts = [what] if likely <= STEP_SECONDS else _parts(what, likely)
@@ -159,10 +169,26 @@ def _key(what: Probe) -> str:
     return digest([phase, what.config.family, what.config.size, rest, lengths, machine, files])[:32]
 
 
-def _kept(path: Path) -> StepCost | None:
+def _machine(threads: int, folder: Path) -> Machine:
+    """This machine, at the fastest that its products have been today."""
+    from importlib.metadata import version
+
+    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    path = folder / f"{digest([platform.node(), cpu, os.cpu_count(), version('torch'), threads])[:32]}.json"
+    kept = _kept(path, Machine)
+    found = measure(threads, AGAIN_SECONDS) if kept else measure(threads)
+    if kept and kept.flops >= found.flops:
+        return kept
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(found.model_dump_json())
+    return found
+
+
+def _kept(path: Path, kind: type[Kept]) -> Kept | None:
+    """What was measured today and kept at `path`."""
     try:
         if time.time() - path.stat().st_mtime < DAY:
-            return StepCost.model_validate_json(path.read_text())
+            return kind.model_validate_json(path.read_text())
     except (OSError, ValueError):
         pass
     return None

@@ -49,13 +49,13 @@ def plan(run: Passage, samples: Stored, base: Stored | None) -> None:
     if all(step["would"] == "skip" for step in ahead.dry or []):
         return
     from components.planning.words import markdown, summary
-    from flows.estimates import WORTH_SECONDS, estimate, source_data
+    from flows.estimates import estimate, source_data
 
     places = {name: Path(source["path"]) for name, source in run.resolved["sources"].items()}
     if run.recipe.base and base:
         places[run.recipe.base.name] = base.path
     data = source_data(run.recipe, places, json.loads((samples.path / "samples.json").read_text()))
-    made = estimate(run.recipe, run.here, data, get_run_logger().info, worth=WORTH_SECONDS)
+    made = estimate(run.recipe, run.here, data, get_run_logger().info)
     run.outcome["plan"] = {**made.model_dump(mode="json"), "text": summary(made)}
     runs.note(run.ledger, run.id, run.outcome)
     get_run_logger().info("plan: %s", summary(made))

@@ -111,7 +111,7 @@ def _told(run: Passage, prediction: Stored) -> dict[str, Any]:
         "laws": content["laws"],
         "rungs": content["rungs"],
         "currency": table.currency,
-        "gain_per_money": {name: best["gain_per_flop"] * flops for name, flops in bought.items()},
+        "gain_per_money": {name: best["gain_per_flop"] * flops for name, flops in bought.items()} if best else {},
     }
 
 

@@ -22,8 +22,10 @@ DELTA = 1e-3
 """Where the Huber loss turns from a parabola into a line: from there on a run counts as an outlier."""
 DESCENTS = 8
 """From so many of the nearest starts L-BFGS descends."""
-SLOPES = (0.01, 5.0)
-"""Bounds of the exponents, which a few runs alone may leave free."""
+SLOPES = (0.05, 5.0)
+"""Bounds of the exponents of size and tokens, which a few runs alone may leave free."""
+SHARES = (-14.0, 50.0)
+"""Bounds of the logarithm of a term at the mean run: below a millionth of a nat it is not there."""
 MOST = 700.0
 """The largest power of e that a float holds."""
 SMALLEST = 1e-12
@@ -57,7 +59,8 @@ class Form(ABC, Generic[AnyLaw]):
 
     exponents: tuple[tuple[float, ...], tuple[float, ...]]
     """Values to start the two exponents from."""
-    coefficients: int
+    bounds: tuple[tuple[float, float], ...]
+    """Of each coefficient."""
 
     def __init__(self, runs: Runs) -> None:
         self.log_size, self.log_tokens = (float(np.log(column).mean()) for column in (runs.parameters, runs.tokens))
@@ -83,7 +86,7 @@ class HoffmannForm(Form[Hoffmann]):
     """theta = (ln E, ln A, ln B, alpha, beta)."""
 
     exponents = ((0.1, 0.25, 0.4, 0.6, 0.9, 1.3),) * 2
-    coefficients = 5
+    bounds = (SHARES, SHARES, SHARES, SLOPES, SLOPES)
 
     def start(self, runs: Runs, first: float, second: float) -> Array:
         """E, A and B by least squares on relative errors."""
@@ -109,7 +112,7 @@ class KaplanForm(Form[Kaplan]):
     """theta = (ln of N_c^r, ln D_c, r, alpha_D) with r = alpha_N / alpha_D."""
 
     exponents = ((0.3, 0.6, 0.9, 1.3), (0.03, 0.06, 0.1, 0.2, 0.4))
-    coefficients = 4
+    bounds = (SHARES, (-MOST, MOST), SLOPES, (0.01, 5.0))
 
     def start(self, runs: Runs, first: float, second: float) -> Array:
         """N_c^r and D_c by least squares on the relative errors of L^(1 / alpha_D)."""
@@ -160,7 +163,7 @@ def fit(form: type[Form[AnyLaw]], runs: Runs, *, resamples: int = 0, seed: int =
     """
     from threadpoolctl import threadpool_limits
 
-    _check(runs, form.coefficients)
+    _check(runs, len(form.bounds))
     with threadpool_limits(1):  # threads that wait for each other over matrices of five rows
         return _fit(form(runs), runs, resamples, seed)
 
@@ -195,8 +198,8 @@ def _descend(form: Form[AnyLaw], runs: Runs, start: Array) -> tuple[float, Array
 
     # Over delta, the objective is of the order of the number of runs, which the default tolerances are meant for.
     options = {"maxiter": 2000, "maxfun": 4000, "ftol": 1e-13, "gtol": 1e-8, "maxcor": 30}
-    bounds = [(None, None)] * (form.coefficients - 2) + [SLOPES] * 2
-    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    inside = np.clip(start, *np.transpose(form.bounds))
+    found = minimize(cost, inside, jac=True, method="L-BFGS-B", bounds=form.bounds, options=options)
     return float(found.fun) * DELTA, found.x
 
 

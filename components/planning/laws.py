@@ -61,9 +61,9 @@ class Hoffmann:
 
     def optimal_parameters(self, flops: float) -> float:
         """G (C/6)^(beta / (alpha + beta)) with G = (alpha A / beta B)^(1 / (alpha + beta)) (their equation 4)."""
-        both = self.alpha + self.beta
-        balance = (self.alpha * self.A / (self.beta * self.B)) ** (1 / both)
-        return float(balance * (flops / FLOPS_PER_PARAMETER_AND_TOKEN) ** (self.beta / both))
+        balance = np.log(self.alpha) + np.log(self.A) - np.log(self.beta) - np.log(self.B)
+        product = np.log(flops / FLOPS_PER_PARAMETER_AND_TOKEN)
+        return float(np.exp((balance + self.beta * product) / (self.alpha + self.beta)))
 
 
 @dataclass(frozen=True)

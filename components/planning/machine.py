@@ -19,15 +19,15 @@ class Machine(Strict):
     """Floating-point operations per second of an fp32 matrix product: the peak that utilisation is a part of."""
 
 
-def measure(threads: int = 1) -> Machine:
-    """This machine, with the best rate of a 1024-cubed fp32 product on `threads` threads; takes about a second."""
+def measure(threads: int = 1, seconds: float = SECONDS) -> Machine:
+    """This machine, with the best rate of a 1024-cubed fp32 product on `threads` threads, tried for so many `seconds`."""
     import psutil
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        flops = product_rate(SECONDS)
+        flops = product_rate(seconds)
     finally:
         torch.set_num_threads(before)
     return Machine(

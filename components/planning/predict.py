@@ -16,6 +16,8 @@ from components.recipe import Budget, Strict
 
 LEVEL = 0.8
 """The part of the resamples that an interval holds."""
+REACH = 100.0
+"""How many times beyond the sizes that were trained an optimum may lie: further out, the runs do not determine it."""
 SHOWN = ("bits_per_byte", "known_words")
 """Scores beside those of tasks that are drawn along the ladder."""
 
@@ -48,7 +50,7 @@ def predict(config: PredictConfig, *evaluations: Evaluation, out: Path, scratch:
     content = {
         "target": {**target.model_dump(), "flops": target.flops},
         "predicted": _predicted(law, target),
-        "laws": {"hoffmann": _told(law, target), "kaplan": _told(other, target)},
+        "laws": {"hoffmann": _told(law, config), "kaplan": _told(other, config)},
         "rungs": [
             {
                 **rung.model_dump(),
@@ -73,22 +75,19 @@ def _predicted(found: Fit[Any], target: Rung) -> dict[str, Any]:
     return {"loss": float(found.law.loss(target.parameters, target.tokens)), "interval": [low, high]}
 
 
-def _told(found: Fit[Any], target: Rung) -> dict[str, Any]:
-    """A law: its coefficients, how near it comes, and the best use of the target's compute by it."""
-    best = optimum(found.law, target.flops)
+def _told(found: Fit[Any], config: PredictConfig) -> dict[str, Any]:
+    """A law: its coefficients, how near it comes, and the best use of the target's compute where the runs determine it."""
+    best = optimum(found.law, config.target.flops)
+    sizes = [rung.parameters for rung in (*config.rungs, config.target)]
+    told = {"parameters": best.parameters, "tokens": best.tokens, "loss": best.loss, "gain_per_flop": best.gain}
     return {
         "coefficients": {
             name: {"value": value, "interval": list(found.interval(name, LEVEL))}
             for name, value in vars(found.law).items()
         },
         "objective": found.objective,
-        "target": _predicted(found, target),
-        "optimum": {
-            "parameters": best.parameters,
-            "tokens": best.tokens,
-            "loss": best.loss,
-            "gain_per_flop": best.gain,
-        },
+        "target": _predicted(found, config.target),
+        "optimum": told if min(sizes) / REACH <= best.parameters <= max(sizes) * REACH else None,
     }
 
 
@@ -109,8 +108,9 @@ def _page(content: dict[str, Any], law: Law, other: Law) -> str:
     seen = _along(rungs, lambda rung: rung["loss"])
     reach = np.geomspace(min(r["flops"] for r in rungs), 2 * target["flops"], 60)
     curves = {
-        name: (reach.tolist(), [optimum(each, flops).loss for flops in reach.tolist()])
-        for name, each in (("optimum (Hoffmann)", law), ("optimum (Kaplan)", other))
+        f"optimum ({name})": (reach.tolist(), [optimum(each, flops).loss for flops in reach.tolist()])
+        for name, each in {"hoffmann": law, "kaplan": other}.items()
+        if content["laws"][name]["optimum"]
     }
     predicted = {"prediction": ([target["flops"]], [content["predicted"]["loss"]])}
     names = [n for n in rungs[0]["scores"] if n in SHOWN or n.endswith("_accuracy")]

@@ -112,7 +112,7 @@ def compare(name):
         paths = {"austen": shipped_data("austen"), "instructions": shipped_data("instructions.jsonl")}
         data = source_data(recipe, paths, corpus)
         started = time.monotonic()
-        planned = estimate(recipe, Settings(folder / "home", "benchmark"), data, lambda line: None)
+        planned = estimate(recipe, Settings(folder / "home", "benchmark"), data, lambda line: None, worth=0.0)
         took = time.monotonic() - started
         formula = plan(recipe, measure(recipe.train[0].threads), data)
         facts = training(folder, TrainConfig(family=recipe.family, size=recipe.size, phase=recipe.train[0]))

@@ -87,7 +87,8 @@ def main(folder):
         path = shipped_data(source.path.partition(":")[2])
         place = {"name": source.name, "licence": source.licence, "origin": source.origin, "path": str(path)}
         sources.append(Input(f"source:{source.name}", "source", source_digest(path), place))
-    ray.init(address="local", num_cpus=2, object_store_memory=2**28, include_dashboard=False, log_to_driver=False)
+    if declare(home.ledger, CURATE, recipe.curate, sources, CURATE.name).status != "finished":
+        ray.init(address="local", num_cpus=2, object_store_memory=2**28, include_dashboard=False, log_to_driver=False)
     corpus, _ = home.step(CURATE, recipe.curate, *sources)
     ray.shutdown()
     samples, _ = home.step(PREPARE, recipe.prepare, as_input("corpus", corpus))

@@ -13,6 +13,7 @@ from components.planning.ladder import LEAST_STEPS, Rung, ladder, target
 from components.planning.laws import Hoffmann, optimum
 from components.planning.predict import PredictConfig, predict
 from components.recipe_file import validated
+from flows.display import in_words
 
 LAW = Hoffmann(E=1.5, A=60.0, B=900.0, alpha=0.3, beta=0.4)
 SCALE = {"budgets": [1e11, 2e11, 4e11], "sizes": ["0.15m", "0.3m", "0.5m"]}
@@ -69,14 +70,15 @@ def test_a_recipe_that_cannot_be_scaled_is_named():
         recipe(tokens=None, epochs=2)
 
 
-@pytest.fixture
-def predicted(tmp_path):
-    """prediction.json and the page, from a ladder whose runs follow LAW exactly."""
+@pytest.fixture(params=[LAW])
+def predicted(tmp_path, request):
+    """prediction.json and the page, from a ladder whose runs follow a law exactly."""
+    law = request.param
     rungs, evaluations = tuple(rung for rung, _ in ladder(recipe(), 1024)), []
     for rung in rungs:
         folder = tmp_path / rung.name
         folder.mkdir()
-        loss = LAW.loss(rung.parameters, rung.tokens)
+        loss = law.loss(rung.parameters, rung.tokens)
         scores = {
             "perplexity": {"value": exp(loss)},
             "bits_per_byte": {"value": loss / 2},
@@ -107,6 +109,16 @@ def test_the_target_is_predicted_by_the_law_of_the_rungs(predicted):
     assert f"{told['predicted']['loss']:.4f}" in page
     assert page.count("<svg") == 3
     assert "quiz_accuracy" in page
+
+
+@pytest.mark.parametrize("predicted", [Hoffmann(E=1e-9, A=1e-9, B=21.0, alpha=0.05, beta=0.12)], indirect=True)
+def test_a_best_size_that_the_runs_do_not_determine_is_not_given(predicted):
+    aim, told, page = predicted
+    assert told["predicted"]["loss"] == pytest.approx(21 * aim.tokens**-0.12, rel=0.01)
+    assert told["laws"]["hoffmann"]["optimum"] is None
+    assert "not determined by these runs" in page
+    words = in_words({**told, "optimum": None})
+    assert "not determined" in words
 
 
 def test_money_buys_flops_at_the_tables_prices():

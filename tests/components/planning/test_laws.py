@@ -96,6 +96,17 @@ def test_the_size_of_chinchilla_depends_on_rounded_coefficients():
     assert optimum(HOFFMANN_2022, 5.76e23).parameters == pytest.approx(40.3e9, rel=0.01)
 
 
+@pytest.mark.parametrize("form", [HoffmannForm, KaplanForm])
+def test_losses_that_do_not_depend_on_size_still_give_a_law(form):
+    """Six runs that were short of tokens: their optimum is far away, and finite."""
+    rows = [(n, d, 20 * d**-0.13) for n in (6e4, 1e5) for d in (5e4, 1e5, 3e5)]
+    found = fit(form, Runs.of(rows), resamples=3)
+    assert found.law.loss(4e5, 6e4) == pytest.approx(20 * 6e4**-0.13, rel=0.01)
+    best = optimum(found.law, 1.4e11)
+    assert 0 < best.parameters < 6e4 / 100
+    assert np.isfinite(best.tokens)
+
+
 def test_what_no_law_can_come_from_is_refused():
     with pytest.raises(InputError, match="4 runs cannot determine the 5 coefficients"):
         fit(HoffmannForm, Runs.of([(1e6, 1e8, 3.0)] * 4))

@@ -118,7 +118,7 @@ def test_scratch_of_another_configuration_is_refused(trained, configure, samples
 
 
 def test_names_and_kinds_are_checked_before_work(configure, samples, run_train):
-    with pytest.raises(UnknownName, match=r"'rlhf'\. Known: causal_lm, contrastive, dpo"):
+    with pytest.raises(UnknownName, match=r"'rlhf'\. Known: causal_lm, sft, dpo"):
         run_train(configure(objective="rlhf"), samples)
     with pytest.raises(UnknownName, match=r"'tiny'\. Known: debug"):
         run_train(configure().model_copy(update={"size": "tiny"}), samples)
