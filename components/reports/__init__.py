@@ -23,7 +23,8 @@ def render(template: str, data: Mapping[str, Any], figures: Mapping[str, str]) -
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    pages = [name.removesuffix(".html") for name in environment.list_templates() if name != "base.html"]
+    shared = ("base.html", "_scores.html")
+    pages = [name.removesuffix(".html") for name in environment.list_templates() if name not in shared]
     if template not in pages:
         raise UnknownName("report template", template, pages)
     return environment.get_template(f"{template}.html").render(**data, figures=figures)
