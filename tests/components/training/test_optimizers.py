@@ -12,7 +12,6 @@ from components.training.group import Group
 from components.training.loop import Loop
 from components.training.model import fresh_model
 from components.training.optimizers import hidden_matrices, make_optimizer, orthogonalised
-from components.training.record import Record
 
 ALONE = Group(0, 1)
 
@@ -110,10 +109,10 @@ def test_muon_resumes_with_the_same_bits(configure, samples, tmp_path):
         first = Loop(Job(config, samples, None, tmp_path / "cut"), ALONE)
         for step in range(3):
             first.step(step)
-        with Record(first.job) as record:
+        with first.record() as record:
             first.save(record, 3)
         second = Loop(Job(config, samples, None, tmp_path / "cut"), ALONE)
-        with Record(second.job) as record:
+        with second.record() as record:
             assert second.resume(record) == 3
         for step in range(3, 6):
             second.step(step)
