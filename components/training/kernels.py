@@ -16,6 +16,10 @@ def use_fast_kernels(model: nn.Module, phase: TrainPhase) -> nn.Module:
     """`model`, changed in place to compute as `phase` says. Raises TrainingError."""
     use_onednn(model)
     use_causal_blocks(model)
+    if phase.adapter:
+        from components.training.lowrank import use_fused_adapters
+
+        use_fused_adapters(model)
     if phase.compile:
         compile_layers(model)
     return model

@@ -15,14 +15,14 @@ class _Linear(torch.autograd.Function):
     def forward(ctx, x, weight, bias):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(x, weight)
         ctx.biased = bias is not None
-        return _product(x, weight, bias)
+        return product(x, weight, bias)
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         x, weight = ctx.saved_tensors
         gradient = gradient.contiguous()
         flat = gradient.flatten(0, -2)
-        for_x = _product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
+        for_x = product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
         for_weight = weight_gradient(flat, x.flatten(0, -2)) if ctx.needs_input_grad[1] else None
         for_bias = flat.sum(0) if ctx.biased and ctx.needs_input_grad[2] else None
         return for_x, for_weight, for_bias
@@ -34,13 +34,13 @@ def weight_gradient(gradient: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 @torch.library.custom_op("headwater::product", mutates_args=())
-def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """x W^T + b; an operator of its own, which a compiler leaves as it is."""
+def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """x W^T + b by oneDNN, in fp32 on a CPU; an operator of its own, which a compiler leaves as it is."""
     found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight, bias, "none", [], "")
     return found
 
 
-@_product.register_fake
+@product.register_fake
 def _(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     return x.new_empty((*x.shape[:-1], weight.shape[0]))
 
