@@ -4,9 +4,11 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
-SIDE = 1024
+SIDE, GPU_SIDE = 1024, 8192
+"""Of the squares whose product is the peak of a processor, and of a GPU."""
 
 
 def training_flops(parameters: int, tokens: float) -> float:
@@ -35,14 +37,18 @@ def decoder_token_flops(model: "nn.Module", context: int) -> float | None:
     return training_flops(active_parameters(model), 1) - 2 * frozen + causal_attention_flops(layers, width, context, 1)
 
 
-def product_rate(seconds: float) -> float:
-    """The best rate of a 1024-cubed fp32 product within `seconds`, in FLOP/s, on the threads that torch has now."""
+def product_rate(seconds: float, device: "torch.device | None" = None, dtype: "torch.dtype | None" = None) -> float:
+    """The best rate of a square product within `seconds`, in FLOP/s: fp32 on the threads that torch has now, by default."""
     import torch
 
-    left, right = torch.ones(SIDE, SIDE), torch.ones(SIDE, SIDE)
+    on_gpu = device is not None and device.type == "cuda"
+    side = GPU_SIDE if on_gpu else SIDE
+    left, right = (torch.ones(side, side, device=device, dtype=dtype) for _ in range(2))
     best, until = 0.0, time.perf_counter() + seconds
     while time.perf_counter() < until:
         start = time.perf_counter()
-        torch.mm(left, right)
-        best = max(best, 2 * SIDE**3 / (time.perf_counter() - start))
+        torch.nn.functional.linear(left, right)
+        if on_gpu:
+            torch.cuda.synchronize(device)
+        best = max(best, 2 * side**3 / (time.perf_counter() - start))
     return best

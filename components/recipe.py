@@ -164,7 +164,16 @@ class TrainPhase(Strict):
     pack_chats: bool = Field(
         False, description="For sft: several chats in one row of the context, each with attention of its own."
     )
-    precision: Literal["fp32"] = Field("fp32", description="Of weights, gradients and optimizer state.")
+    precision: Literal["fp32", "bf16", "fp8", "auto"] = Field(
+        "fp32",
+        description="Of the products; weights, gradients and optimizer state are fp32. auto is bf16 where the hardware "
+        "has units for it, else fp32; fp8 needs a GPU of the Hopper kind or newer.",
+    )
+    use_gpu: bool = Field(False, description="A GPU for each worker.")
+    activation_checkpointing: bool = Field(
+        False,
+        description="Compute each layer again in backward, in place of keeping what it held: less memory, a third more work.",
+    )
     compile: bool = Field(
         False,
         description="torch.compile for the layers: faster steps after a warm-up of up to a minute; needs a C++ compiler.",
@@ -251,6 +260,10 @@ class TrainPhase(Strict):
         ):
             if getattr(self, option) and self.objective != objective:
                 raise ValueError(f"{option} is for the objective {objective}, not for {self.objective}")
+        if self.precision == "fp8" and not self.use_gpu:
+            raise ValueError(
+                'precision fp8 needs use_gpu = true: processors have no fp8 units; take "fp32", "bf16" or "auto"'
+            )
         if self.adapter and self.init == "random":
             raise ValueError("an adapter stands beside weights that are there: set init, or leave adapter out")
         if wrong := wrong_division(self):

@@ -83,7 +83,7 @@ def work_of(phase: TrainPhase, recipe: Recipe, shapes: Architecture, tokens: flo
         recipe.prepare.context,
         phase.precision,
         adapter_rank(phase),
-        getattr(phase, "activation_checkpointing", False),
+        phase.activation_checkpointing,
     )
 
 

@@ -29,7 +29,7 @@ class _CausalBlocks(torch.autograd.Function):
             scores[..., start:] += scores.new_full((end - start, end - start), float("-inf")).triu_(1)
             if mask is not None:
                 scores = _masked(scores, mask[:, :, start:end, :end])
-            weights = torch.softmax(scores, -1).view(rows * heads, group * (end - start), end)
+            weights = torch.softmax(scores.float(), -1).to(q.dtype).view(rows * heads, group * (end - start), end)
             found = torch.bmm(weights, v[:, :end])
             out[:, :, :, start:end] = found.view(rows, heads, group, end - start, width)
             kept.append(weights)
@@ -95,6 +95,8 @@ def causal_blocks(
         )
         return found
     rows, heads, time, width = query.shape
+    if torch.is_autocast_enabled("cpu"):  # as torch's own kernel does
+        query, key, value = (part.to(torch.get_autocast_dtype("cpu")) for part in (query, key, value))
     grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], time, width)
     scale = width**-0.5 if scaling is None else scaling
     out = _CausalBlocks.apply(grouped, key, value, scale, attention_mask)

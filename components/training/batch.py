@@ -1,7 +1,7 @@
 """What a model reads and what it should say, for a few samples at once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -37,7 +37,21 @@ class Batch:
     @property
     def attention_mask(self) -> torch.Tensor:
         """int64 (rows, time): 1 where there is text and 0 on the padding."""
-        return (torch.arange(self.input_ids.shape[1]) < self.lengths[:, None]).long()
+        places = torch.arange(self.input_ids.shape[1], device=self.lengths.device)
+        return (places < self.lengths[:, None]).long()
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`; the indices stay, as numbers are drawn from them."""
+        if self.input_ids.device == device:
+            return self
+        return replace(
+            self,
+            input_ids=self.input_ids.to(device),
+            labels=self.labels.to(device),
+            lengths=self.lengths.to(device),
+            position_ids=None if self.position_ids is None else self.position_ids.to(device),
+            tensors={name: tensor.to(device) for name, tensor in self.tensors.items()},
+        )
 
 
 @dataclass(frozen=True)

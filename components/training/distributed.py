@@ -6,17 +6,22 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.errors import ServiceError, TrainingError
 from components.recipe import TrainPhase
 from components.training.config import Job
+
+if TYPE_CHECKING:
+    import torch
 
 MAX_FAILURES = 3
 """Lost workers are replaced so many times without a new checkpoint; each attempt resumes from ours, never from Ray's."""
 
 RESIZE_SECONDS = 60.0
 """How often an elastic phase looks for room for more workers; a lost one is missed at once."""
+BACKENDS = "cpu:gloo,cuda:nccl"
+"""What exchanges vectors, by where they lie."""
 STALL_SECONDS = 900
 """A worker that says nothing for so long (its input stalls, its machine hangs) counts as lost."""
 
@@ -46,7 +51,7 @@ def _work(job: dict[str, Any]) -> None:
 
     keep_pages()
     this = Job.from_json(job)
-    group = Group.current()
+    group = Group.current(_device(this.config.phase))
     begun = this.progress.stat().st_size if this.progress.exists() else 0
     try:
         with exact_arithmetic(this.config.phase.threads):
@@ -61,17 +66,41 @@ def _work(job: dict[str, Any]) -> None:
             raise
 
 
+def _device(phase: TrainPhase) -> "torch.device":
+    """Where this worker computes. Raises TrainingError where there is no GPU for it."""
+    import torch
+
+    if not phase.use_gpu:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise TrainingError(f"Phase {phase.name}: use_gpu is set, and torch sees no GPU here. Leave it out.")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it products have no fixed order
+    if phase.num_workers == 0:
+        return torch.device("cuda", 0)
+    from ray.train.torch import get_device
+
+    found = get_device()
+    assert isinstance(found, torch.device)
+    return found
+
+
+def _needs(phase: TrainPhase) -> dict[str, int]:
+    """What each worker has of its machine."""
+    return {"CPU": 1, "GPU": 1} if phase.use_gpu else {"CPU": 1}
+
+
 def _check_room(phase: TrainPhase) -> None:
     """Refuse what Ray would wait for without end. Raises TrainingError."""
     import ray
 
     fewest, _ = phase.worker_range
-    cores = int(ray.cluster_resources().get("CPU", 0))
-    if fewest > cores:
-        raise TrainingError(
-            f"Phase {phase.name} wants {fewest} workers of one CPU each, and the Ray cluster has {cores}: lower "
-            "num_workers, or add nodes."
-        )
+    for what, each in _needs(phase).items():
+        there = int(ray.cluster_resources().get(what, 0))
+        if fewest * each > there:
+            raise TrainingError(
+                f"Phase {phase.name} wants {fewest} workers of one {what} each, and the Ray cluster has {there}: lower "
+                "num_workers, or add nodes."
+            )
 
 
 def _fit(job: Job) -> None:
@@ -96,13 +125,14 @@ def _attempt(job: Job) -> None:
     storage = job.scratch / "ray"
     workers: dict[str, Any] = {  # the annotations are those of Ray Train's first version
         "num_workers": job.config.phase.num_workers,
-        "resources_per_worker": {"CPU": 1},
+        "use_gpu": job.config.phase.use_gpu,
+        "resources_per_worker": _needs(job.config.phase),
         "elastic_resize_monitor_interval_s": RESIZE_SECONDS,
     }
     trainer = TorchTrainer(
         _work,
         train_loop_config=job.as_json(),
-        torch_config=TorchConfig(backend="gloo", timeout_s=STALL_SECONDS),
+        torch_config=TorchConfig(backend=BACKENDS, timeout_s=STALL_SECONDS),
         scaling_config=ScalingConfig(**workers),
         # A name used before would make Ray continue from its own snapshot, also after success.
         run_config=RunConfig(

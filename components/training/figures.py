@@ -3,13 +3,16 @@
 import math
 import time
 
+import torch
 from torch import nn
 
 from components.artifacts import Samples
 from components.flops import decoder_token_flops, product_rate
 from components.recipe import TrainPhase
+from components.training.group import Group
 from components.training.loader import Loader
 from components.training.peak import peak_memory
+from components.training.precision import chosen
 from components.training.progress import Line
 
 PEAK_SECONDS = 0.25
@@ -19,12 +22,14 @@ PEAK_SECONDS = 0.25
 class Figures:
     """Figures over the time since the training began or went on, of which rank 0 speaks for all."""
 
-    def __init__(self, phase: TrainPhase, samples: Samples, model: nn.Module, loader: Loader, world_size: int) -> None:
+    def __init__(self, phase: TrainPhase, samples: Samples, model: nn.Module, loader: Loader, group: Group) -> None:
         described = samples.json("samples.json")
         is_text = phase.objective == "causal_lm"
         self.loader = loader
         self._flops = decoder_token_flops(model, loader.context) if is_text else None
-        self._peak = product_rate(PEAK_SECONDS) * world_size if self._flops else math.inf
+        dtype = torch.float32 if chosen(phase) == "fp32" else torch.bfloat16
+        each = product_rate(PEAK_SECONDS, group.device, dtype) if self._flops else math.inf
+        self._device, self._peak = group.device, each * group.world_size
         size = described.get("num_bytes") if is_text else None
         self._bits = described["num_tokens"] / size / math.log(2) if size else None
         self.begin(0)
@@ -42,12 +47,13 @@ class Figures:
         """The figures beside a line with `loss` and `tokens`.
 
         tokens_per_second: over all workers. flops_utilisation: FLOPs of the model, of attention only those that a causal
-        mask needs, over the peak fp32 product of as many threads as work. bits_per_byte: of the batch, at the samples'
-        mean of bytes in a token. input_wait: part of the time in which rank 0 reads samples. memory_bytes: rank 0's peak.
+        mask needs, over the peak product, in that precision (bf16 for fp8), of as many threads or GPUs as work.
+        bits_per_byte: of the batch, at the samples' mean of bytes in a token. input_wait: part of the time in which
+        rank 0 reads samples. memory_bytes: rank 0's peak.
         """
         seconds = max(self.seconds, 1e-9)
         speed = (line["tokens"] - self._tokens) / seconds
-        shown: Line = {"tokens_per_second": round(speed, 1), "memory_bytes": peak_memory()}
+        shown: Line = {"tokens_per_second": round(speed, 1), "memory_bytes": peak_memory(self._device)}
         shown["input_wait"] = round((self.loader.seconds - self._waited) / seconds, 4)
         if self._flops:
             shown["flops_utilisation"] = round(speed * self._flops / self._peak, 4)

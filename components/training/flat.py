@@ -26,9 +26,10 @@ class FlatModel:
         vectors = [p for p in self._named.values() if p.ndim < 2]
         self.num_decayed = sum(_padded(p) for p in matrices)
         self.size = self.num_decayed + sum(_padded(p) for p in vectors)
-        self.values = torch.zeros(self.size)
-        self.reduced = torch.zeros(self.size + num_sums)
-        self.exp_avg, self.exp_avg_sq = torch.zeros(self.size), torch.zeros(self.size)
+        device = next(iter(self._named.values())).device
+        self.values = torch.zeros(self.size, device=device)
+        self.reduced = torch.zeros(self.size + num_sums, device=device)
+        self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.values), torch.zeros_like(self.values)
         start = 0
         for parameter in matrices + vectors:
             here = slice(start, start + parameter.numel())

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Group:
@@ -14,13 +16,15 @@ class Group:
     world_size: int
     processes: distributed.ProcessGroup | None = None
     """Those of torch.distributed; all, if left out."""
+    device: torch.device = CPU
+    """Where this worker computes. Vectors of either kind can be exchanged."""
 
     @classmethod
-    def current(cls) -> "Group":
+    def current(cls, device: torch.device = CPU) -> "Group":
         """The process group of torch.distributed, or this process alone."""
         if distributed.is_initialized():
-            return cls(distributed.get_rank(), distributed.get_world_size())
-        return cls(0, 1)
+            return cls(distributed.get_rank(), distributed.get_world_size(), device=device)
+        return cls(0, 1, device=device)
 
     def add(self, vector: torch.Tensor) -> None:
         """Sum `vector` over the workers, in place; all get the same bits."""

@@ -20,9 +20,18 @@ def use_fast_kernels(model: nn.Module, phase: TrainPhase) -> nn.Module:
         from components.training.lowrank import use_fused_adapters
 
         use_fused_adapters(model)
+    if phase.activation_checkpointing:
+        keep_layer_inputs(model)
     if phase.compile:
         compile_layers(model)
     return model
+
+
+def keep_layer_inputs(model: nn.Module) -> None:
+    """Let backward compute each layer of `model` again from its input (Chen et al. 2016). Raises TrainingError."""
+    if not getattr(model, "supports_gradient_checkpointing", False):
+        raise TrainingError(f"activation_checkpointing is not for a {type(model).__name__}.")
+    model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
 
 
 def compile_layers(model: nn.Module) -> None:

@@ -48,6 +48,7 @@ def _(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """torch.nn.functional.linear; (..., inputs) and (outputs, inputs) give (..., outputs)."""
     plain = type(weight) in (torch.Tensor, nn.Parameter) and type(x) is torch.Tensor
+    plain = plain and not torch.is_autocast_enabled("cpu")
     if plain and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.ndim > 1 and x.numel():
         found: torch.Tensor = _Linear.apply(x, weight, bias)
         return found

@@ -24,6 +24,7 @@ from components.training.model import initial_model
 from components.training.objectives import objective
 from components.training.parallel import divided
 from components.training.parallel.base import Sums
+from components.training.precision import chosen, use_precision
 from components.training.progress import Line
 from components.training.record import Record
 from components.training.schedule import learning_rate
@@ -39,13 +40,15 @@ class Loop:
         self.objective = objective(phase.objective).of(phase, job.samples)
         self.loader = Loader.of(phase, job.samples)
         self.total = total_steps(phase, job.samples)
-        self.model: nn.Module = use_fast_kernels(initial_model(job), phase).train()
+        precision = chosen(phase)
+
+        def ready() -> nn.Module:
+            model = use_fast_kernels(initial_model(job).to(group.device), phase)
+            return use_precision(model, precision, group.device)
+
+        self.model: nn.Module = ready().train()
         self.parallel = divided(phase, self.model, self.objective, group)
-        frozen = (
-            use_fast_kernels(initial_model(job), phase).eval().requires_grad_(False)
-            if self.objective.needs_reference
-            else None
-        )
+        frozen = ready().eval().requires_grad_(False) if self.objective.needs_reference else None
         self.reference = self.parallel.frozen(frozen) if frozen else None
         self.guard = Guard(phase)
         self.tokens, self.loss = 0, 0.0
@@ -75,7 +78,7 @@ class Loop:
 
     def record(self) -> Record:
         """What rank 0 does beside training."""
-        figures = Figures(self.phase, self.job.samples, self.model, self.loader, self.group.world_size)
+        figures = Figures(self.phase, self.job.samples, self.model, self.loader, self.group)
         return Record(self.job, figures)
 
     def step(self, step: int) -> Line:
@@ -109,7 +112,7 @@ class Loop:
     def reduce(self, step: int) -> Sums:
         """Put the mean gradient over all targets of batch `step` into the parameters' `grad`; returns the batch's sums."""
         self.parallel.begin()
-        batches = self.parallel.micro_batches(self.loader, step)
+        batches = [batch.to(self.group.device) for batch in self.parallel.micro_batches(self.loader, step)]
         losses = self.objective.backward(self.model, batches, self.parallel.data, self.reference)
         for batch, found in zip(self.seeded(batches), losses, strict=True):
             self.parallel.take(found, batch.num_tokens)

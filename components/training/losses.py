@@ -30,7 +30,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = max(1, ELEMENTS // len(weight))
         for start in range(0, len(hidden), rows):
             here, wanted = hidden[start : start + rows], labels[start : start + rows, None]
-            logits = linear(here, weight)
+            logits = linear(here, weight).float()
             top, likeliest = logits.max(-1, keepdim=True)
             found = torch.softmax(logits, -1)
             # The likeliest token's probability is no less than one over the vocabulary: its logarithm is exact.

@@ -45,7 +45,8 @@ class FusedLora(LoraLinear):
         """As peft's; (..., inputs) gives (..., outputs)."""
         (name,) = self.active_adapters
         base, down, up = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
-        if x.device.type != "cpu" or {x.dtype, base.weight.dtype, down.dtype} != {torch.float32} or x.ndim < 2:
+        plain = x.device.type == "cpu" and {x.dtype, base.weight.dtype, down.dtype} == {torch.float32} and x.ndim > 1
+        if not plain or torch.is_autocast_enabled("cpu"):
             found: torch.Tensor = super().forward(x, *args, **kwargs)
             return found
         fused: torch.Tensor = _LowRank.apply(x, base.weight, base.bias, down, up, self.scaling[name])
@@ -57,5 +58,5 @@ def use_fused_adapters(model: nn.Module) -> None:
     if not torch.backends.mkldnn.is_available():
         return
     for module in model.modules():
-        if type(module) is LoraLinear:
+        if type(module) is LoraLinear and isinstance(module.base_layer, nn.Linear):
             module.__class__ = FusedLora

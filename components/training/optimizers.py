@@ -32,7 +32,7 @@ def adamw(flat: FlatModel, decayed: list[slice], phase: TrainPhase) -> torch.opt
             parameter = nn.Parameter(flat.values[here])
             parameter.grad = flat.reduced[here]
             state[parameter] = {
-                "step": torch.tensor(0.0),
+                "step": torch.zeros((), device=flat.values.device),
                 "exp_avg": flat.exp_avg[here],
                 "exp_avg_sq": flat.exp_avg_sq[here],
             }

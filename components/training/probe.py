@@ -42,8 +42,8 @@ class Probe(Strict):
 
 
 def can_be_made_up(config: TrainConfig) -> bool:
-    """Whether there are made-up samples for what the phase learns from."""
-    return objective(config.phase.objective).kind in KINDS
+    """Whether there are made-up samples for what the phase learns from, on the processor that plans."""
+    return not config.phase.use_gpu and objective(config.phase.objective).kind in KINDS
 
 
 def probe(what: Probe, scratch: Path) -> dict[str, Any]:

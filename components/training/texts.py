@@ -17,7 +17,7 @@ def sample_of_text(model: nn.Module, samples: Samples, loader: Loader) -> str:
     """
     from tokenizers import Tokenizer
 
-    ids = loader.samples([0]).input_ids[:, :PROMPT]
+    ids = loader.samples([0]).input_ids[:, :PROMPT].to(next(model.parameters()).device)
     model.eval()
     with torch.no_grad():
         for _ in range(WRITTEN):

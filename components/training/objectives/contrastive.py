@@ -77,14 +77,14 @@ def _gathered(own: list[torch.Tensor], group: Group) -> tuple[slice, list[torch.
 
     A worker without any micro-batch has nothing in `own`, and takes part all the same.
     """
-    shapes = torch.zeros(2, group.world_size)
+    shapes = torch.zeros(2, group.world_size)  # exchanged on the CPU, where the numbers are wanted
     if own:
         shapes[:, group.rank] = torch.tensor(own[0].shape)
     group.add(shapes)
     ends, width = shapes[0].long().cumsum(0).tolist(), int(shapes[1].max())
     place = slice(ends[group.rank] - int(shapes[0, group.rank]), ends[group.rank])
     everyone = []
-    for tensor in own or [torch.zeros(0, width)] * 2:
+    for tensor in own or [torch.zeros(0, width, device=group.device)] * 2:
         rows = tensor.new_zeros((ends[-1], width))
         rows[place] = tensor
         group.add(rows)  # each place is zero on all workers but one, so the sum is exact

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from components.recipe import TrainPhase
@@ -30,7 +29,7 @@ class Replicated(Parallel):
 
     def take(self, found: Loss, num_tokens: int) -> None:
         """Add the sums to the tail of the vector."""
-        self.flat.sums.add_(torch.tensor(self.numbers(found, num_tokens)))
+        self.flat.sums.add_(self.flat.sums.new_tensor(self.numbers(found, num_tokens)))
 
     def mean(self) -> Sums:
         """Add up over the workers, and divide by the number of targets."""

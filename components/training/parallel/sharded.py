@@ -37,7 +37,7 @@ class Sharded(Parallel):
         group.share(*(parameter.detach() for parameter in model.parameters()))
         self.mesh = mesh_of(group, phase.tensor_parallel)
         data = self.mesh["data"]
-        self.data = Group(data.get_local_rank(), data.size(), data.get_group())
+        self.data = Group(data.get_local_rank(), data.size(), data.get_group(), group.device)
         self.frozen(model)
         self.shards = {name: Shard(parameter) for name, parameter in trained(model).items()}
         self.optimizer = adamw(list(self.shards.values()), phase)
@@ -143,7 +143,7 @@ class Shard:
     def put(self, whole: torch.Tensor | None, own: torch.Tensor, group: Group) -> None:
         """Give every worker its part of the `whole` that rank 0 has."""
         like = self.parameter
-        whole = own.new_empty(like.shape) if whole is None else whole
+        whole = own.new_empty(like.shape) if whole is None else whole.to(own.device)
         group.share(whole)
         shape, offset = compute_local_shape_and_global_offset(like.shape, like.device_mesh, like.placements)
         own.copy_(whole[tuple(slice(start, start + length) for start, length in zip(offset, shape, strict=True))])
@@ -157,7 +157,7 @@ def adamw(shards: Sequence[Shard], phase: TrainPhase) -> torch.optim.AdamW:
     optimizer = torch.optim.AdamW(groups, lr=phase.learning_rate, betas=BETAS, eps=EPSILON, fused=True)
     for own in matrices + vectors:
         moments = {moment: torch.zeros_like(own.detach()) for moment in MOMENTS}
-        optimizer.state[own] = {"step": torch.tensor(0.0), **moments}
+        optimizer.state[own] = {"step": torch.zeros((), device=own.device), **moments}
     return optimizer
 
 
@@ -166,7 +166,7 @@ def mesh_of(group: Group, tensor_parallel: int) -> DeviceMesh:
     if not distributed.is_initialized():
         distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
     shape = (group.world_size // tensor_parallel, tensor_parallel)
-    return init_device_mesh("cpu", shape, mesh_dim_names=("data", "tensor"))
+    return init_device_mesh(group.device.type, shape, mesh_dim_names=("data", "tensor"))
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> None:
