@@ -20,17 +20,17 @@ ELEMENTS = 2**23
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """The summed cross-entropy of labels (n,) under softmax(hidden weight^T), and how many were the likeliest."""
+    """The summed cross-entropy of labels (n,) under softmax(hidden weight^T + bias), and how many were the likeliest."""
 
     @staticmethod
-    def forward(ctx, hidden, weight, labels):  # type: ignore[no-untyped-def]
+    def forward(ctx, hidden, weight, bias, labels):  # type: ignore[no-untyped-def]
         for_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         for_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        for_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
         total, correct = hidden.new_zeros(()), labels.new_zeros(())
-        rows = max(1, ELEMENTS // len(weight))
-        for start in range(0, len(hidden), rows):
-            here, wanted = hidden[start : start + rows], labels[start : start + rows, None]
-            logits = linear(here, weight).float()
+        for part in _chunks(len(labels), weight):
+            here, wanted = hidden[part], labels[part, None]
+            logits = linear(here, weight, bias).float()
             top, likeliest = logits.max(-1, keepdim=True)
             found = torch.softmax(logits, -1)
             # The likeliest token's probability is no less than one over the vocabulary: its logarithm is exact.
@@ -38,10 +38,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
             correct += (likeliest == wanted).sum()
             found.scatter_add_(1, wanted, found.new_full((1, 1), -1.0).expand_as(wanted))
             if for_hidden is not None:
-                for_hidden[start : start + rows] = linear(found, weight.t())
+                for_hidden[part] = linear(found, weight.t())
             if for_weight is not None:
                 for_weight += weight_gradient(found, here)
-        ctx.save_for_backward(for_hidden, for_weight)
+            if for_bias is not None:
+                for_bias += found.sum(0)
+        ctx.save_for_backward(for_hidden, for_weight, for_bias)
         ctx.mark_non_differentiable(correct)
         return total, correct
 
@@ -50,17 +52,50 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return *(None if part is None else part * gradient for part in ctx.saved_tensors), None
 
 
+class _LabelLogs(torch.autograd.Function):
+    """The log-probability of each label (n,); backward computes the logits of a chunk again, as it needs them."""
+
+    @staticmethod
+    def forward(ctx, hidden, weight, bias, labels):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(hidden, weight, bias, labels)
+        logs = hidden.new_empty(len(labels), dtype=torch.float32)
+        for part in _chunks(len(labels), weight):
+            logits = linear(hidden[part], weight, bias).float()
+            logs[part] = logits.gather(1, labels[part, None])[:, 0] - logits.logsumexp(-1)
+        return logs
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        hidden, weight, bias, labels = ctx.saved_tensors
+        for_hidden, for_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        for_bias = None if bias is None else torch.zeros_like(bias)
+        for part in _chunks(len(labels), weight):
+            found = torch.softmax(linear(hidden[part], weight, bias).float(), -1).neg_()
+            wanted = labels[part, None]
+            found.scatter_add_(1, wanted, found.new_ones((1, 1)).expand_as(wanted))
+            found.mul_(gradient[part, None])
+            for_hidden[part] = linear(found, weight.t())
+            for_weight += weight_gradient(found, hidden[part])
+            if for_bias is not None:
+                for_bias += found.sum(0)
+        return for_hidden, for_weight, for_bias, None
+
+
+def _chunks(length: int, weight: torch.Tensor) -> list[slice]:
+    rows = max(1, ELEMENTS // len(weight))
+    return [slice(start, start + rows) for start in range(0, length, rows)]
+
+
 def summed_cross_entropy(
     model: nn.Module, labels: torch.Tensor, **inputs: Any
 ) -> tuple[torch.Tensor, torch.Tensor, Any]:
     """The loss of `labels` (rows, time), summed in nats; how many were the likeliest; and what `model` gave beside.
 
-    Positions whose label is IGNORED cost nothing in the head. A head that is no linear layer without bias, or whose
-    logits the model goes on to change, gives them whole.
+    Positions whose label is IGNORED cost nothing in the head. A head that is no linear layer, or whose logits the model
+    goes on to change, gives them whole.
     """
-    head: Any = model.get_output_embeddings()  # type: ignore[operator]
     counted = labels != IGNORED
-    if not _is_plain(head, model):
+    if (head := plain_head(model)) is None:
         found = model(**inputs)
         logits = found.logits
         loss = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
@@ -69,21 +104,42 @@ def summed_cross_entropy(
     correct: list[torch.Tensor] = []
 
     def loss_of(hidden: torch.Tensor) -> torch.Tensor:
-        summed, right = _LinearCrossEntropy.apply(hidden[counted], head.weight, labels[counted])
+        summed, right = _LinearCrossEntropy.apply(hidden[counted], head.weight, head.bias, labels[counted])
         correct.append(right)
         return summed
 
-    head.forward = loss_of
-    try:
-        found = model(**inputs)
-    finally:
-        del head.forward
+    found = _with_head(model, head, loss_of, inputs)
     return found.logits, correct[0], found
 
 
-def _is_plain(head: Any, model: nn.Module) -> bool:
+def label_logs(model: nn.Module, labels: torch.Tensor, **inputs: Any) -> torch.Tensor:
+    """The log-probability of each of `labels` (rows, time) under `model`, (rows, time) in nats; 0 where it is IGNORED."""
+    counted = labels != IGNORED
+    if (head := plain_head(model)) is None:
+        logits = model(**inputs).logits
+        losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
+        return -losses.view_as(labels)
+
+    def logs_of(hidden: torch.Tensor) -> torch.Tensor:
+        found = _LabelLogs.apply(hidden[counted], head.weight, head.bias, labels[counted])
+        return found.new_zeros(labels.shape).masked_scatter(counted, found)
+
+    logs: torch.Tensor = _with_head(model, head, logs_of, inputs).logits
+    return logs
+
+
+def _with_head(model: nn.Module, head: Any, forward: Any, inputs: dict[str, Any]) -> Any:
+    """What `model` gives with another `forward` of its head."""
+    head.forward = forward
+    try:
+        return model(**inputs)
+    finally:
+        del head.forward
+
+
+def plain_head(model: nn.Module) -> Any:
+    """The linear layer whose products are the logits of `model`; None where they are not only that."""
+    head: Any = model.get_output_embeddings()  # type: ignore[operator]
     config: Any = getattr(model, "config", None)
     changed = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-    return (
-        isinstance(head, nn.Linear) and head.bias is None and not any(getattr(config, name, None) for name in changed)
-    )
+    return head if isinstance(head, nn.Linear) and not any(getattr(config, name, None) for name in changed) else None

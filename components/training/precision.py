@@ -75,7 +75,7 @@ def _use_fp8_products(model: nn.Module) -> None:
         from torchao.float8 import convert_to_float8_training
     except ImportError:
         raise TrainingError("precision fp8 needs torchao: pip install 'headwater[fp8]'") from None
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    head = getattr(model, "get_output_embeddings", lambda: None)()
     convert_to_float8_training(model, module_filter_fn=lambda module, name: module is not head)
 
 

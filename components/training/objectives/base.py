@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from components.artifacts import Samples
 from components.recipe import TrainPhase
@@ -107,9 +106,3 @@ def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Loss, torch.Tensor]
         router = router_loss(model.config, found.router_logits, batch.attention_mask.bool().flatten())
         loss = loss + num_targets * (router - router.detach())
     return Loss(loss, num_targets), correct
-
-
-def label_logs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The log-probability of each label, (batch, time) in nats; 0 where it is IGNORED."""
-    losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
-    return -losses.view_as(labels)

@@ -9,7 +9,8 @@ from torch.nn.functional import logsigmoid
 from components.artifacts import Samples
 from components.recipe import TrainPhase
 from components.training.batch import Batch
-from components.training.objectives.base import Loss, Objective, label_logs
+from components.training.losses import label_logs
+from components.training.objectives.base import Loss, Objective
 
 
 def settings(phase: TrainPhase, samples: Samples) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def loss(model: nn.Module, batch: Batch, reference: nn.Module, *, beta: float) -
 
 def _logs(model: nn.Module, batch: Batch) -> torch.Tensor:
     """The log-probability of each row's answer, (rows,) in nats."""
-    return label_logs(model(input_ids=batch.input_ids, use_cache=False).logits, batch.labels).sum(-1)
+    return label_logs(model, batch.labels, input_ids=batch.input_ids, use_cache=False).sum(-1)
 
 
 @torch.no_grad()

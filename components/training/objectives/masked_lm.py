@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from components.artifacts import Samples
 from components.errors import TrainingError
 from components.recipe import TrainPhase
 from components.training.batch import Batch
 from components.training.draws import Draws
+from components.training.losses import summed_cross_entropy
 from components.training.objectives.base import IGNORED, Loss, Objective
 from components.training.vocabulary import Vocabulary
 
@@ -61,9 +61,7 @@ def loss(model: nn.Module, batch: Batch, *, masking: Masking) -> Loss:
     """Cross-entropy summed over the hidden tokens, in nats, and how many of them were the likeliest token."""
     masked = [masking(row.numpy(), int(i)) for row, i in zip(batch.input_ids.cpu(), batch.indices, strict=True)]
     inputs, labels = (torch.from_numpy(np.stack(side)).to(batch.input_ids.device) for side in zip(*masked, strict=True))
-    logits = model(input_ids=inputs).logits
-    total = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
-    correct = (logits.detach().argmax(-1) == labels).sum()
+    total, correct, _ = summed_cross_entropy(model, labels, input_ids=inputs)
     return Loss(total, int((labels != IGNORED).sum()), {"accuracy": correct})
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from components.artifacts import Samples
 from components.errors import TrainingError
 from components.recipe import TrainPhase
 from components.training.batch import Batch, padded
 from components.training.draws import Draws
+from components.training.losses import summed_cross_entropy
 from components.training.objectives.base import IGNORED, Loss, Objective
 from components.training.vocabulary import Vocabulary
 
@@ -91,9 +91,8 @@ def loss(model: nn.Module, batch: Batch, *, corruption: Corruption) -> Loss:
     decoder_inputs = labels.roll(1, dims=1).masked_fill(labels.roll(1, dims=1) == IGNORED, pad)
     decoder_inputs[:, 0] = pad
     mask = padded([np.ones_like(read) for read, _ in pairs], 0).to(device)
-    logits = model(input_ids=inputs, attention_mask=mask, decoder_input_ids=decoder_inputs, use_cache=False).logits
-    total = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
-    correct = (logits.detach().argmax(-1) == labels).sum()
+    read = {"input_ids": inputs, "attention_mask": mask, "decoder_input_ids": decoder_inputs, "use_cache": False}
+    total, correct, _ = summed_cross_entropy(model, labels, **read)
     return Loss(total, int((labels != IGNORED).sum()), {"accuracy": correct})
 
 
