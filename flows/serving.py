@@ -52,8 +52,8 @@ def released(
             _bring(here, [*releases(ledger, store), release_of(row, store, champion=False)])
             try:
                 key = site_of(here.home).secret("api_key")
-                shape = family_of(store.open(row.digest).path).endpoints[0]
-                smoke_test(endpoint(here), key, f"{row.name}/{row.version}", how.prompt, shape)
+                engine = family_of(store.open(row.digest).path).engine
+                smoke_test(endpoint(here), key, f"{row.name}/{row.version}", how.prompt, engine)
             except Exception:
                 _bring(here, releases(ledger, store))
                 raise

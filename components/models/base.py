@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 from components.errors import UnknownName
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
+
+    from components.training.batch import Batch
 
 
 def small(
@@ -43,6 +46,12 @@ def published(
     return {**shared, **shape, **own}
 
 
+def logits(model: "nn.Module", batch: "Batch") -> "torch.Tensor":
+    """What most models make of token ids: (rows, time, vocabulary)."""
+    found: torch.Tensor = model(input_ids=batch.input_ids).logits
+    return found
+
+
 @dataclass(frozen=True)
 class ModelFamily:
     """One architecture. Files beside this one hold one family each, called `FAMILY`."""
@@ -55,9 +64,13 @@ class ModelFamily:
     objectives: tuple[str, ...]
     """What it can be trained for: files of components/training/objectives."""
     endpoints: tuple[str, ...]
-    """The REST shapes that it answers when served; the first decides which engine holds it."""
+    """The REST shapes that it answers when served; evaluation tasks need completions."""
     architecture: str
     """The upstream class, as `architectures` of an exported config.json names it: by it an export tells its family."""
+    engine: str = "decoder"
+    """What holds it when it is served: see components.serving.engines."""
+    outputs: Callable[["nn.Module", "Batch"], "torch.Tensor"] = logits
+    """What a model makes of a batch, as an export that is loaded again must make it too."""
     processor: str = "byte_bpe"
     """How text becomes tokens: a file of components/preparation/processors."""
     evaluation: str = "causal_lm"

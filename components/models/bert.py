@@ -47,6 +47,7 @@ FAMILY = ModelFamily(
     construct=construct,
     objectives=("masked_lm",),
     endpoints=("embeddings",),
+    engine="encoder",
     processor="wordpiece",
     evaluation="masked_lm",
     pipeline="fill-mask",

@@ -46,8 +46,12 @@ def folder_architecture(folder: Path) -> Architecture:
         return shapes(construct(config))
 
 
+def _first(config: object, *names: str) -> int | None:
+    return next((found for name in names if (found := getattr(config, name, None))), None)
+
+
 def shapes(model: "nn.Module") -> Architecture:
-    """The shapes of a transformers decoder."""
+    """The shapes of a transformers model of text. Layers are those of encoder and decoder together, where it has both."""
     from torch import nn
     from transformers import PretrainedConfig
 
@@ -55,15 +59,16 @@ def shapes(model: "nn.Module") -> Architecture:
     assert isinstance(config, PretrainedConfig)
     heads = config.num_attention_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // heads
+    decoder_layers = config.num_decoder_layers if config.is_encoder_decoder else 0
     experts = getattr(config, "num_experts_per_tok", None) or 1
     linears = [m for name, m in model.named_modules() if isinstance(m, nn.Linear) and not name.endswith("lm_head")]
     return Architecture(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         active_parameters=active_parameters(model),
-        layers=config.num_hidden_layers,
+        layers=config.num_hidden_layers + decoder_layers,
         hidden=config.hidden_size,
         attention=heads * head,
-        mlp=experts * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size),
+        mlp=experts * (_first(config, "intermediate_size", "d_ff") or 4 * config.hidden_size),
         vocab_size=config.vocab_size,
         linears=tuple((linear.in_features, linear.out_features) for linear in linears),
     )

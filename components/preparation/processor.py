@@ -1,7 +1,7 @@
 """The processor of a language model: a byte-level BPE tokenizer with special tokens and a chat template."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,8 +28,10 @@ CHAT_TEMPLATE = (
 """A turn is its role's token, the text and the end token; a system message leads the user turn that follows it."""
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> "Tokenizer":
+def train_tokenizer(texts: Iterable[str], vocab_size: int, special: Sequence[str] = SPECIAL) -> "Tokenizer":
     """A byte-level BPE tokenizer (Sennrich et al. 2016; Radford et al. 2019) of at most `vocab_size` tokens.
+
+    The `special` tokens have the first ids.
 
     Every byte is a token, nothing is normalised, no space is added: decoding gives back the text, whatever it is.
     """
@@ -40,7 +42,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> "Tokenizer":
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL],
+        special_tokens=[AddedToken(token, special=True, normalized=False) for token in special],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )

@@ -21,6 +21,7 @@ class Engine:
     """
 
     endpoints = ("completions", "chat/completions")
+    loader = "AutoModelForCausalLM"
 
     def __init__(self, folder: Path, digest: str, threads: int) -> None:
         """Raises StoreError if `folder` is not what `digest` says or holds code."""
@@ -28,7 +29,7 @@ class Engine:
 
         torch.set_num_threads(threads)
         self.digest = digest
-        self.loaded = load(folder, digest)
+        self.loaded = load(folder, digest, self.loader)
 
     def answers(self, job: dict[str, Any], cancelled: Callable[[], bool]) -> Iterator[Event]:
         """The events of `job` (see schema.py); raises ApiError before the first one if it cannot be done."""
@@ -50,6 +51,14 @@ class Engine:
             rows += [logprobs(row, token, num_top) for row, token in zip(logits, following, strict=False)]
         return rows
 
+    def room(self, prompt: Prompt) -> int:
+        """Tokens that an answer to `prompt` may have: the last one is predicted and never read."""
+        return self.loaded.context + 1 - len(prompt.ids)
+
+    def forward(self) -> Any:
+        """One sequence on its way through the model."""
+        return Forward(self.loaded.model)
+
     def _answer(
         self, prompt: Prompt, job: dict[str, Any], index: int, cancelled: Callable[[], bool]
     ) -> Iterator[Event]:
@@ -59,7 +68,7 @@ class Engine:
             offset = len(prompt.text)
         seed = None if job["seed"] is None else (job["seed"] + index % job["n"]) % 2**63
         sampler = Sampler(job["temperature"], job["top_p"], seed)
-        room = self.loaded.context + 1 - len(prompt.ids)  # the last token is predicted and never read
+        room = self.room(prompt)
         limit = room if job["max_tokens"] is None else min(job["max_tokens"], room)
         yield from self._generate(prompt.ids, sampler, limit, job, offset, cancelled)
 
@@ -72,7 +81,7 @@ class Engine:
         offset: int,
         cancelled: Callable[[], bool],
     ) -> Iterator[Event]:
-        forward, detokenizer, scanner = Forward(self.loaded.model), Detokenizer(self._decode), StopScanner(job["stop"])
+        forward, detokenizer, scanner = self.forward(), Detokenizer(self._decode), StopScanner(job["stop"])
         waiting: list[Event] = []  # tokens whose text has not been given out
         read = given = token = 0  # characters detokenised, and given out
         for step in range(limit):

@@ -1,14 +1,15 @@
-"""Which engine holds a model: that of the first REST shape which its family answers."""
+"""Which engine holds a model: the one that its family names."""
 
 from pathlib import Path
 
 from components.models import family_of
 from components.serving.encoder import Encoder
 from components.serving.engine import Engine
+from components.serving.seq2seq import Seq2Seq
 
-ENGINES: dict[str, type[Engine] | type[Encoder]] = {"completions": Engine, "embeddings": Encoder}
+ENGINES: dict[str, type[Engine] | type[Encoder]] = {"decoder": Engine, "encoder": Encoder, "seq2seq": Seq2Seq}
 
 
 def open_engine(folder: Path, digest: str, threads: int) -> Engine | Encoder:
     """The engine for the export in `folder`. Raises StoreError if it is not what `digest` says or of no family."""
-    return ENGINES[family_of(folder).endpoints[0]](folder, digest, threads)
+    return ENGINES[family_of(folder).engine](folder, digest, threads)

@@ -8,6 +8,11 @@ CHUNK = 512
 """Prompt tokens per pass: bounds the memory of the logits, and the time until a cancelled request stops."""
 
 
+def cache_name(model: Any) -> str:
+    """What `model` calls what it has read already: "cache", or by an older name."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
 class Forward:
     """One sequence on its way through the model: each token is read once."""
 
@@ -15,10 +20,7 @@ class Forward:
         from transformers import DynamicCache
 
         self._model = model
-        name = (
-            "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
-        )  # its older name
-        self._cache = {name: DynamicCache(config=model.config)}
+        self._cache = {cache_name(model): DynamicCache(config=model.config)}
 
     def chunks(self, ids: list[int], all_logits: bool) -> Iterator[tuple[Any, int]]:
         """Logits (tokens or 1, vocabulary) of each chunk of `ids`, with the place of its first token."""

@@ -5,8 +5,8 @@ from typing import Any
 from components.errors import ServiceError
 
 
-def smoke_test(base_url: str, api_key: str, model: str, prompt: str, endpoint: str = "completions") -> dict[str, Any]:
-    """Ask `model` what its `endpoint` is for; what it answered. Raises ServiceError if that is not as it must be.
+def smoke_test(base_url: str, api_key: str, model: str, prompt: str, engine: str = "decoder") -> dict[str, Any]:
+    """Ask `model` what its `engine` is for; what it answered. Raises ServiceError if that is not as it must be.
 
     `base_url` ends in /v1.
     """
@@ -22,7 +22,7 @@ def smoke_test(base_url: str, api_key: str, model: str, prompt: str, endpoint: s
     ) as client:
         try:
             _must(client.models.retrieve(model).id == model, f"{model} is listed under another name")
-            return {"model": model, **ASKED[endpoint](client, model, prompt)}
+            return {"model": model, **ASKED[engine](client, model, prompt)}
         except openai.OpenAIError as error:
             raise ServiceError(f"The endpoint at {base_url} failed its smoke test: {error}.") from error
 
@@ -30,6 +30,11 @@ def smoke_test(base_url: str, api_key: str, model: str, prompt: str, endpoint: s
 def _complete(client: Any, model: str, prompt: str) -> dict[str, Any]:
     """Whole, streamed and scored; a model without a chat template is asked for completions only."""
     return {"said": _ask(client, model, prompt), "scored": _score(client, model, prompt)}
+
+
+def _fill(client: Any, model: str, prompt: str) -> dict[str, Any]:
+    """Whole and streamed."""
+    return {"said": _ask(client, model, prompt)}
 
 
 def _embed(client: Any, model: str, prompt: str) -> dict[str, Any]:
@@ -52,7 +57,7 @@ def _ask(client: Any, model: str, prompt: str) -> str:
         chunks = client.chat.completions.create(**chat, stream=True)
         streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     except openai.BadRequestError as error:
-        if error.code != "no_chat_template":
+        if error.code not in ("no_chat_template", "wrong_endpoint"):
             raise
         whole = client.completions.create(**common, prompt=prompt).choices[0].text
         chunks = client.completions.create(**common, prompt=prompt, stream=True)
@@ -76,5 +81,5 @@ def _must(holds: bool, otherwise: str) -> None:
         raise ServiceError(f"The endpoint failed its smoke test: {otherwise}.")
 
 
-ASKED = {"completions": _complete, "embeddings": _embed}
-"""How a model is tried, by the first REST shape of its family."""
+ASKED = {"decoder": _complete, "encoder": _embed, "seq2seq": _fill}
+"""How a model is tried, by the engine that holds it."""

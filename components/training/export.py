@@ -9,6 +9,7 @@ from torch import nn
 
 from components.artifacts import Samples
 from components.errors import TrainingError
+from components.models import family_of
 from components.models.folder import without_version
 from components.training.loader import Loader
 
@@ -35,15 +36,15 @@ def export(model: nn.Module, samples: Samples, out: Path) -> None:
 
 
 def check_parity(model: nn.Module, samples: Samples, out: Path) -> None:
-    """Compare the logits of `model` and of the model in `out` on the first sample. Raises TrainingError."""
+    """Compare what `model` and the model in `out` make of the first sample. Raises TrainingError."""
     from transformers import PreTrainedModel
 
     assert isinstance(model, PreTrainedModel)
-    ids = Loader(samples, batch_size=1, seed=0).batch(0).input_ids
+    outputs, batch = family_of(out).outputs, Loader(samples, batch_size=1, seed=0).batch(0)
     reloaded: Any = type(model).from_pretrained(out, dtype=torch.float32, local_files_only=True).eval()
     with torch.no_grad():
-        difference = float((reloaded(input_ids=ids).logits - model(input_ids=ids).logits).abs().max())
+        difference = float((outputs(reloaded, batch) - outputs(model, batch)).abs().max())
     if not difference <= TOLERANCE:
         raise TrainingError(
-            f"The exported model's logits differ from the trained one's by {difference:.1e}: not exported."
+            f"The exported model's outputs differ from the trained one's by {difference:.1e}: not exported."
         )

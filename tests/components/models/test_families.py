@@ -1,5 +1,7 @@
 """What every family must do: build its debug size, learn, count its parameters, refuse sizes it does not have."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -16,12 +18,12 @@ def test_debug_size_learns_a_batch(model_family):
     torch.manual_seed(0)
     model = model_family.build("debug", vocab_size=64, context=32, eos_token_id=0, pad_token_id=1)
     ids = torch.randint(0, 64, (4, 32))
+    batch = SimpleNamespace(input_ids=ids)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     losses = []
     for _ in range(20):
-        loss = torch.nn.functional.cross_entropy(
-            model(input_ids=ids).logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten()
-        )
+        found = model_family.outputs(model, batch)
+        loss = torch.nn.functional.cross_entropy(found[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

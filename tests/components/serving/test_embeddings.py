@@ -70,7 +70,7 @@ def test_vectors_are_the_mean_states_of_transformers_whatever_is_beside_them(
 
 
 def test_the_smoke_test_knows_an_encoder(url: str) -> None:
-    assert smoke_test(url, KEY, "encoder", "She was", "embeddings")["width"] == 32
+    assert smoke_test(url, KEY, "encoder", "She was", "encoder")["width"] == 32
 
 
 @pytest.mark.parametrize(
