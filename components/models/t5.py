@@ -44,7 +44,7 @@ def construct(fields: dict[str, Any]) -> "nn.Module":
     """A T5ForConditionalGeneration with these configuration fields and fp32 weights; it begins to write after the padding."""
     from transformers import T5Config, T5ForConditionalGeneration
 
-    return T5ForConditionalGeneration(T5Config(decoder_start_token_id=fields.get("pad_token_id", 0), **fields))
+    return T5ForConditionalGeneration(T5Config(**{"decoder_start_token_id": fields.get("pad_token_id", 0), **fields}))
 
 
 def outputs(model: "nn.Module", batch: Any) -> "torch.Tensor":

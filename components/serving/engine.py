@@ -20,7 +20,7 @@ class Engine:
     Answers are events: the pieces of one answer, joined, are the whole answer, because there is no other way to it.
     """
 
-    endpoints = ("completions", "chat/completions")
+    endpoints: tuple[str, ...] = ("completions", "chat/completions")
     loader = "AutoModelForCausalLM"
 
     def __init__(self, folder: Path, digest: str, threads: int) -> None:
