@@ -54,7 +54,7 @@ class Source(Strict):
     )
     licence: str = Field(min_length=1, description="SPDX identifier or 'public domain'.")
     origin: str = Field(min_length=1, description="Where it came from: URL or package and version.")
-    role: Literal["documents", "instructions", "preferences", "evaluation", "base"] = Field(
+    role: Literal["documents", "images", "labels", "instructions", "preferences", "evaluation", "base"] = Field(
         "documents", description="What it is read as; base is a model to start from."
     )
 
@@ -363,6 +363,9 @@ class Recipe(Strict):
     approval: Literal["manual", "auto"] = Field("manual", description="Whether a person has to approve the model.")
     sources: tuple[Source, ...] = Field(min_length=1, description="What there is to learn from and to be judged by.")
     curate: CurateConfig = CurateConfig()
+    images: "ImagesConfig | None" = Field(
+        None, description="The table `[images]`, for families that learn from images."
+    )
     prepare: PrepareConfig = PrepareConfig()
     train: tuple[TrainPhase, ...] = Field(min_length=1, description="The phases, in order.")
     phases: tuple[Name, ...] | None = Field(
@@ -388,8 +391,10 @@ class Recipe(Strict):
                 raise ValueError(f"two {what}s are called {', '.join(twice)}")
         if len(self.with_role("base")) > 1:
             raise ValueError("two sources have the role 'base': a model starts from one")
-        if not any(s.role == "documents" for s in self.sources):
-            raise ValueError("no source has the role 'documents'")
+        from components.recipe_images import wrong_images
+
+        if wrong := wrong_images(self):
+            raise ValueError(wrong)
         roles = {s.name: s.role for s in self.sources}
         if (self.base is None) == (self.size is None):
             raise ValueError("give either size, or one source with the role 'base', which has a size of its own")
@@ -439,6 +444,11 @@ class Recipe(Strict):
     def with_role(self, *roles: str) -> tuple[Source, ...]:
         """The sources that have one of `roles`, in the recipe's order."""
         return tuple(source for source in self.sources if source.role in roles)
+
+
+from components.recipe_images import ImagesConfig  # noqa: E402  # which is made of what is above
+
+Recipe.model_rebuild()
 
 
 def _with_chosen_phases(content: dict[str, Any]) -> dict[str, Any]:

@@ -32,10 +32,26 @@ READERS = {"instructions": CHATS, "preferences": PREFERENCES}
 """How a source of a role becomes the samples of a phase."""
 
 
+IMAGES = Step(
+    "images", 1, "components.curation.images:curate_images", "components.recipe_images:ImagesConfig", "corpus", "job"
+)
+PAIRS = Step(
+    "pairs", 1, "components.preparation.pairs:prepare_pairs", "components.recipe:PrepareConfig", "samples", "here"
+)
+
+
 def curation(run: Passage) -> Stored:
-    """The corpus of a recipe's document sources."""
-    sources = [run.source(source.name) for source in run.recipe.with_role("documents")]
-    corpus = step(run, CURATE, run.recipe.curate, *sources)
+    """The corpus of a recipe's documents or images."""
+    images = run.recipe.images
+    sources = [
+        run.source(source.name)
+        for source in run.recipe.with_role(*(("images", "labels") if images else ("documents",)))
+    ]
+    corpus = (
+        step(run, IMAGES, images, *sources, label="curate")
+        if images
+        else step(run, CURATE, run.recipe.curate, *sources)
+    )
     if run.dry is None:
         run.reports["curation"] = str(corpus.path / "report.html")
         create_markdown_artifact(
@@ -61,7 +77,7 @@ def _as_markdown(corpus: Stored) -> str:
 def preparation(run: Passage, corpus: Stored, base: Stored | None) -> Stored:
     """Samples of the corpus, with the base's tokenizer, or else one trained on it."""
     inputs = [as_input("corpus", corpus), *([as_input("base", base)] if base else [])]
-    return step(run, PREPARE, run.recipe.prepare, *inputs)
+    return step(run, PAIRS if run.recipe.images else PREPARE, run.recipe.prepare, *inputs, label="prepare")
 
 
 def chats(run: Passage, samples: Stored, phase: str, source: str) -> Stored:

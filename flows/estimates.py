@@ -202,6 +202,7 @@ def _free() -> int:
 
 def source_data(recipe: Recipe, paths: dict[str, Path], corpus: dict[str, Any] | None = None) -> Data:
     """What there is to know of a recipe's sources at `paths`; `corpus` is samples.json where the corpus is prepared."""
+    from components.curation.pictures import KINDS
     from components.sources import source_files
 
     sizes = {name: sum(file.stat().st_size for file in source_files(path)) for name, path in paths.items()}
@@ -214,8 +215,10 @@ def source_data(recipe: Recipe, paths: dict[str, Path], corpus: dict[str, Any] |
         )
         for source in recipe.with_role("instructions", "preferences")
     }
+    images = [file for source in recipe.with_role("images") for file in source_files(paths[source.name])]
+    pictures = sum(file.suffix.lower() in KINDS for file in images)
     base = paths[recipe.base.name] if recipe.base else None
     if corpus is None:
-        return Data(sizes, lines, base=base)
+        return Data(sizes, lines, num_images=pictures, base=base)
     each = corpus["num_bytes"] / corpus["num_tokens"] if corpus.get("num_bytes") else None
-    return Data(sizes, lines, corpus["num_tokens"], each, corpus["vocab_size"], base)
+    return Data(sizes, lines, corpus["num_tokens"], each, corpus["vocab_size"], pictures, base)

@@ -42,7 +42,7 @@ def evaluate(
             "needs some of both: add documents or raise curate.held_out."
         )
     with exact_arithmetic(THREADS):
-        content = how.measure(Given(config, export, train, held_out, items, scratch, report, clock))
+        content = how.measure(Given(config, export, corpus, train, held_out, items, scratch, report, clock))
     content["scores"] = {name: _rounded(score) for name, score in content["scores"].items()}
     (out / "report.json").write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
     (out / "report.html").write_text(how.page(config, content), "utf-8")

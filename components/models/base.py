@@ -71,6 +71,8 @@ class ModelFamily:
     """What holds it when it is served: see components.serving.engines."""
     outputs: Callable[["nn.Module", "Batch"], "torch.Tensor"] = logits
     """What a model makes of a batch, as an export that is loaded again must make it too."""
+    corpus: str = "documents"
+    """What it learns from: documents, or images with captions."""
     processor: str = "byte_bpe"
     """How text becomes tokens: a file of components/preparation/processors."""
     evaluation: str = "causal_lm"
@@ -92,6 +94,7 @@ class ModelFamily:
         context: int | None = None,
         eos_token_id: int | None = None,
         pad_token_id: int | None = None,
+        image_size: int | None = None,
     ) -> "nn.Module":
         """A freshly initialised model of `size`; what is None stays as published. Raises UnknownName.
 
@@ -105,6 +108,7 @@ class ModelFamily:
                 max_position_embeddings=context,
                 eos_token_id=eos_token_id,
                 pad_token_id=pad_token_id,
+                image_size=image_size,
             )
         )
 

@@ -24,6 +24,8 @@ class Architecture(Strict):
     mlp: int
     """Width of the MLP, over all experts that work on a token."""
     vocab_size: int
+    patches: int = 0
+    """Pieces of an image, which count as its tokens; 0 for a model of text."""
     linears: tuple[tuple[int, int], ...]
     """(in, out) of every linear layer but the output projection: what an adapter of all linear layers sits on."""
 
@@ -51,12 +53,18 @@ def _first(config: object, *names: str) -> int | None:
 
 
 def shapes(model: "nn.Module") -> Architecture:
-    """The shapes of a transformers model of text. Layers are those of encoder and decoder together, where it has both."""
+    """The shapes of a transformers model. Layers are those of encoder and decoder together, where it has both.
+
+    Of a model with a vision tower, layers and widths are that tower's, which does most of the work.
+    """
     from torch import nn
     from transformers import PretrainedConfig
 
     config = model.config
     assert isinstance(config, PretrainedConfig)
+    vision = getattr(config, "vision_config", None)
+    patches = (vision.image_size // vision.patch_size) ** 2 + 1 if vision else 0
+    config = vision or config
     heads = config.num_attention_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // heads
     decoder_layers = config.num_decoder_layers if config.is_encoder_decoder else 0
@@ -69,6 +77,7 @@ def shapes(model: "nn.Module") -> Architecture:
         hidden=config.hidden_size,
         attention=heads * head,
         mlp=experts * (_first(config, "intermediate_size", "d_ff") or 4 * config.hidden_size),
-        vocab_size=config.vocab_size,
+        vocab_size=getattr(config, "vocab_size", 0),
+        patches=patches,
         linears=tuple((linear.in_features, linear.out_features) for linear in linears),
     )

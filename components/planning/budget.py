@@ -10,6 +10,8 @@ from components.recipe import Recipe, TrainPhase
 
 MARKS = 4
 """Tokens that stand for the turns of a chat of one question and its answer."""
+CAPTION = 20
+"""Tokens of a caption."""
 SYNTAX = 28
 """Bytes of a line of JSON that are not text: its braces, quotation marks and the names prompt and completion."""
 
@@ -27,6 +29,8 @@ class Data(NamedTuple):
     """Of its text, where it is prepared."""
     corpus_vocab_size: int | None = None
     """Of its tokenizer, which a small corpus makes smaller than the recipe asks for."""
+    num_images: int | None = None
+    """Files of the sources of images."""
     base: Path | None = None
     """Where the model lies that the recipe starts from."""
 
@@ -44,6 +48,8 @@ class Data(NamedTuple):
 
 def length(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:
     """(steps, tokens) of `phase`: enough to spend its token budget or its epochs, the last step in full."""
+    if recipe.images:
+        return _pairs(phase, recipe, data)
     chats = data.chat_tokens(phase, recipe)
     each = sum(chats) / len(chats) - 1 if chats else recipe.prepare.context  # padding does not count
     if phase.tokens is not None:
@@ -53,6 +59,16 @@ def length(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:
         samples = phase.epochs * (len(chats) or _tokens(phase, recipe, data) / each)
     steps = max(1, math.ceil(samples / phase.batch_size))
     return steps, round(steps * phase.batch_size * each)
+
+
+def _pairs(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:
+    """The same of images with captions, all of which have labels, as far as anybody knows before they are read."""
+    assert recipe.images is not None
+    styles = 1 - recipe.images.held_out_styles / max(1, len(recipe.images.sets))
+    images = (data.num_images or 1) * (1 - recipe.images.held_out) * styles
+    samples = phase.tokens / CAPTION if phase.tokens is not None else (phase.epochs or 0) * images
+    steps = max(1, math.ceil(samples / phase.batch_size))
+    return steps, steps * phase.batch_size * CAPTION
 
 
 def _tokens(phase: TrainPhase, recipe: Recipe, data: Data) -> float:

@@ -1,6 +1,7 @@
 """Packing: token ids of one document after another in a memory-mapped shard, with offsets that lead back to each."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,17 @@ class Packing:
         for name, column in self.documents.items():
             column.append(document[name])
 
-    def close(self, **described: Any) -> dict[str, Any]:
-        """Write the offsets, the documents and samples.json (with the `described` fields), which is returned."""
+    def close(self, *, beside: Sequence[str] = (), **described: Any) -> dict[str, Any]:
+        """Write the offsets, the documents and samples.json (with the `described` fields), which is returned.
+
+        `beside` names files that lie there already and are part of the samples.
+        """
         self._tokens.close()
         if self._mask is not None:
             self._mask.close()
         np.save(self.folder / "offsets.npy", np.asarray(self.offsets, dtype=np.int64))
         pq.write_table(pa.table(self.documents), self.folder / "documents.parquet", compression="zstd")
-        names = ("tokens.bin", "offsets.npy", *(("mask.bin",) if self._mask else ()))
+        names = ("tokens.bin", "offsets.npy", *(("mask.bin",) if self._mask else ()), *beside)
         samples = {
             "files": {name: file_digest(self.folder / name) for name in names},
             "kind": self.kind,

@@ -51,14 +51,13 @@ def _save(model: Any, name: str, digest: str, export: Path, copy: Path, card: st
     import transformers
     from huggingface_hub import ModelCard
     from mlflow.models import Model
-    from transformers import AutoTokenizer
 
     local = {"local_files_only": True, "trust_remote_code": False}
     family = family_of(export)
     weights = getattr(transformers, family.architecture).from_pretrained(export, use_safetensors=True, **local)
     weights.name_or_path = weights.config.name_or_path = name  # MLflow writes it down; a path means nothing elsewhere
     mlflow.transformers.save_model(
-        {"model": weights, "tokenizer": AutoTokenizer.from_pretrained(export, **local)},
+        {"model": weights, **_processors(export, local)},
         str(copy),
         task=family.pipeline,
         mlflow_model=Model(artifact_path=model.artifact_location, model_uuid=model.model_id, model_id=model.model_id),
@@ -72,6 +71,16 @@ def _save(model: Any, name: str, digest: str, export: Path, copy: Path, card: st
         shutil.copytree(export / "adapter", copy / "adapter")
     # MLflow's own file sends the reader to a repository on a hub; the licences are in the card
     (copy / "LICENSE.txt").unlink(missing_ok=True)
+
+
+def _processors(export: Path, local: dict[str, bool]) -> dict[str, Any]:
+    """What of the export reads texts, and images where it is for them."""
+    from transformers import AutoImageProcessor, AutoTokenizer
+
+    found: dict[str, Any] = {"tokenizer": AutoTokenizer.from_pretrained(export, **local)}
+    if (export / "preprocessor_config.json").is_file():
+        found["image_processor"] = AutoImageProcessor.from_pretrained(export, **local)
+    return found
 
 
 def _signature() -> Any:

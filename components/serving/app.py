@@ -17,8 +17,9 @@ from components.serving.access import KeyRequired
 from components.serving.answers import Answer, ChatAnswer, CompletionAnswer
 from components.serving.api_errors import ApiError, ReplicaLost, from_event
 from components.serving.catalogue import Catalogue, Served, model_row
+from components.serving.classified import ClassificationAnswer
 from components.serving.engine import Event
-from components.serving.schema import ChatRequest, CompletionRequest, EmbeddingsRequest
+from components.serving.schema import ChatRequest, ClassificationsRequest, CompletionRequest, EmbeddingsRequest
 from components.serving.vectors import EmbeddingsAnswer
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,15 @@ def build_app(backend: Backend, keys: frozenset[bytes]) -> FastAPI:
     @app.post("/v1/embeddings")
     async def embeddings(request: Request) -> Response:
         asked = await _read(request, EmbeddingsRequest)
-        return await _answer(backend, request, asked, partial(_embedded, asked))
+        answer = partial(EmbeddingsAnswer, in_base64=asked.encoding_format == "base64")
+        return await _answer(backend, request, asked, partial(_at_once, answer))
+
+    @app.post("/v1/classifications")
+    async def classifications(request: Request) -> Response:
+        asked = await _read(request, ClassificationsRequest)
+        return await _answer(
+            backend, request, asked, partial(_at_once, partial(ClassificationAnswer, labels=asked.labels))
+        )
 
     return app
 
@@ -103,8 +112,11 @@ def _written(
     return work(events, shape(served, include_usage=asked.include_usage), wants_logprobs)
 
 
-async def _embedded(asked: EmbeddingsRequest, served: Served, events: AsyncGenerator[Event]) -> Response:
-    answer = EmbeddingsAnswer(served, in_base64=asked.encoding_format == "base64")
+async def _at_once(
+    shape: Callable[[Served], EmbeddingsAnswer | ClassificationAnswer], served: Served, events: AsyncGenerator[Event]
+) -> Response:
+    """An answer that is one event."""
+    answer = shape(served)
     async with aclosing(events):
         answer.take(await _first(events))
     return JSONResponse(answer.whole())

@@ -6,10 +6,16 @@ from components.models import family_of
 from components.serving.encoder import Encoder
 from components.serving.engine import Engine
 from components.serving.seq2seq import Seq2Seq
+from components.serving.towers import Towers
 
-ENGINES: dict[str, type[Engine] | type[Encoder]] = {"decoder": Engine, "encoder": Encoder, "seq2seq": Seq2Seq}
+ENGINES: dict[str, type[Engine] | type[Encoder] | type[Towers]] = {
+    "decoder": Engine,
+    "encoder": Encoder,
+    "seq2seq": Seq2Seq,
+    "towers": Towers,
+}
 
 
-def open_engine(folder: Path, digest: str, threads: int) -> Engine | Encoder:
+def open_engine(folder: Path, digest: str, threads: int) -> Engine | Encoder | Towers:
     """The engine for the export in `folder`. Raises StoreError if it is not what `digest` says or of no family."""
     return ENGINES[family_of(folder).engine](folder, digest, threads)

@@ -196,6 +196,20 @@ class EmbeddingsRequest(BaseModel):
         return {"endpoint": "embeddings", "digest": digest, "texts": [self.input] if one else self.input}
 
 
+class ClassificationsRequest(BaseModel):
+    """POST /v1/classifications: which of `labels` goes with `input`, a text or an image as a data URI."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+
+    model: str = Field(min_length=1, max_length=200)
+    input: str = Field(min_length=1)
+    labels: list[Annotated[str, Field(min_length=1)]] = Field(min_length=2, max_length=MAX_PROMPTS)
+
+    def job(self, digest: str) -> dict[str, Any]:
+        """What the engine is asked."""
+        return {"endpoint": "classifications", "digest": digest, "input": self.input, "labels": self.labels}
+
+
 def _is_one_of(value: Any, neutral: tuple[Any, ...]) -> bool:
     """Equal and of a like kind: True is not 1."""
     return any(value is other or (value == other and not isinstance(value, bool)) for other in neutral)

@@ -4,6 +4,11 @@ from typing import Any
 
 from components.errors import ServiceError
 
+WHITE = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC"
+)
+"""The smallest image."""
+
 
 def smoke_test(base_url: str, api_key: str, model: str, prompt: str, engine: str = "decoder") -> dict[str, Any]:
     """Ask `model` what its `engine` is for; what it answered. Raises ServiceError if that is not as it must be.
@@ -47,6 +52,16 @@ def _embed(client: Any, model: str, prompt: str) -> dict[str, Any]:
     return {"width": len(alone)}
 
 
+def _match(client: Any, model: str, prompt: str) -> dict[str, Any]:
+    """Texts and a white image have vectors, and the image is told between two texts."""
+    found = _embed(client, model, prompt)
+    asked = {"model": model, "input": WHITE, "labels": [prompt, "Another."]}
+    answer = client.post("/classifications", cast_to=object, body=asked)
+    scores = [row["score"] for row in answer["labels"]]
+    _must(abs(sum(scores) - 1) < 1e-3, f"these are no probabilities: {scores}")
+    return {**found, "labels": answer["labels"]}
+
+
 def _ask(client: Any, model: str, prompt: str) -> str:
     import openai
 
@@ -81,5 +96,5 @@ def _must(holds: bool, otherwise: str) -> None:
         raise ServiceError(f"The endpoint failed its smoke test: {otherwise}.")
 
 
-ASKED = {"decoder": _complete, "encoder": _embed, "seq2seq": _fill}
+ASKED = {"decoder": _complete, "encoder": _embed, "seq2seq": _fill, "towers": _match}
 """How a model is tried, by the engine that holds it."""

@@ -31,6 +31,7 @@ def fresh_model(config: TrainConfig, samples: Samples, init: Export | None = Non
             context=described["context"],
             eos_token_id=described["eos_token_id"],
             pad_token_id=described["pad_token_id"],
+            image_size=described.get("image_size"),
         )
 
 

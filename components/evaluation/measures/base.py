@@ -6,7 +6,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from components.artifacts import Export, Report, SourceFiles
+from components.artifacts import Corpus, Export, Report, SourceFiles
 from components.errors import StoreError
 from components.recipe import EvaluateConfig
 
@@ -43,6 +43,7 @@ class Given:
 
     config: EvaluateConfig
     export: Export
+    corpus: Corpus
     train: Sequence[str]
     held_out: Sequence[str]
     items: tuple[SourceFiles, ...]

@@ -5,44 +5,64 @@ import math
 
 import pytest
 import torch
+from drawings import draw
 
-from components.artifacts import Corpus, Export, Samples
+from components.artifacts import Corpus, Export, Samples, SourceFiles
+from components.curation.images import curate_images
 from components.digests import digest, folder_content
 from components.evaluation.evaluate import evaluate
 from components.models import families, family, family_of
+from components.preparation.pairs import prepare_pairs
 from components.preparation.prepare import prepare
 from components.recipe import EvaluateConfig, PrepareConfig
+from components.recipe_images import ImagesConfig, ImageSet
 from components.serving.engines import open_engine
 from components.training.config import Job
 from components.training.loader import Loader
 from components.training.model import exported_weights, initial_model
 from components.training.objectives import objective
 
-
-@pytest.fixture(scope="session")
-def corpus(samples):
-    """The corpus of `samples`, whose first documents are held out as well: what is measured here is not quality."""
-    folder = samples.path.parent
-    (folder / "held_out.parquet").write_bytes((folder / "train.parquet").read_bytes())
-    return Corpus(folder)
+QUIET = {"report": lambda row: None}
 
 
 @pytest.fixture(scope="session")
-def samples_for(tmp_path_factory, corpus):
-    """A function: the corpus as a family reads it."""
+def corpora(samples, tmp_path_factory):
+    """By kind: the corpus of `samples`, whose first documents are held out as well as what is measured here is not
+    quality, and one of drawings.
+    """
+    documents = samples.path.parent
+    (documents / "held_out.parquet").write_bytes((documents / "train.parquet").read_bytes())
+    folder = tmp_path_factory.mktemp("drawings")
+    sets = [ImageSet(source=style, style=style, caption="a {style} {label}") for style in ("filled", "outlined")]
+    sources = [SourceFiles(s.source, draw(folder / s.source, s.source), "CC0-1.0", "drawn here", "") for s in sets]
+    images = tmp_path_factory.mktemp("images")
+    config = ImagesConfig(sets=tuple(sets), held_out=0.3, held_out_styles=0.3)
+    curate_images(config, *sources, out=images, scratch=folder, **QUIET)
+    return {"documents": Corpus(documents), "images": Corpus(images)}
+
+
+@pytest.fixture(scope="session")
+def samples_for(tmp_path_factory, corpora):
+    """A function: the corpus of a family as it reads it."""
     made = {}
 
     def samples(name):
-        kind = family(name).processor
+        kind, read = family(name).processor, {"documents": prepare, "images": prepare_pairs}[family(name).corpus]
         if kind not in made:
             folder = tmp_path_factory.mktemp(kind) / "samples"
             folder.mkdir()
             config = PrepareConfig(vocab_size=512, context=64, processor=kind)
-            prepare(config, corpus, out=folder, scratch=folder, report=lambda r: None)
+            read(config, corpora[family(name).corpus], out=folder, scratch=folder, **QUIET)
             made[kind] = Samples(folder)
         return made[kind]
 
     return samples
+
+
+def blind(samples):
+    """The loss of who guesses: one of all tokens, or one of the batch's eight partners."""
+    described = samples.json("samples.json")
+    return math.log(8 if described["kind"] == "pairs" else described["vocab_size"])
 
 
 @pytest.fixture
@@ -50,7 +70,8 @@ def config(configure):
     """A phase of the family's first objective."""
 
     def make(name, /, **fields):
-        chosen = {"objective": family(name).objectives[0], "tokens": 25_000, "learning_rate": 1e-2, **fields}
+        rate, tokens = {"documents": (1e-2, 25_000), "images": (1e-3, 9_000)}[family(name).corpus]
+        chosen = {"objective": family(name).objectives[0], "tokens": tokens, "learning_rate": rate, **fields}
         return configure(**chosen).model_copy(update={"family": name})
 
     return make
@@ -62,15 +83,16 @@ def test_gradients_reach_every_parameter_and_a_seed_gives_the_same_weights(name,
     model, again = initial_model(job), initial_model(job)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
     chosen = objective(job.config.phase.objective).of(job.config.phase, job.samples)
-    chosen.loss(model, Loader(job.samples, batch_size=8, seed=0).batch(0)).loss_sum.backward()
+    batch = Loader(job.samples, batch_size=8, seed=0).batch(0)
+    chosen.loss(model, batch).loss_sum.backward()
     assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 @pytest.mark.parametrize("name", families())
-def test_a_family_learns_exports_is_measured_and_answers(name, config, samples_for, corpus, run_train, tmp_path):
+def test_a_family_learns_exports_is_measured_and_answers(name, config, samples_for, corpora, run_train, tmp_path):
     samples = samples_for(name)
     out, facts, _ = run_train(config(name), samples, name="pretrain")
-    assert facts["final_loss"] < math.log(samples.json("samples.json")["vocab_size"]) - 0.4, "less than a blind guess"
+    assert facts["final_loss"] < blind(samples) - 0.4, "less than a blind guess"
     assert family_of(out).name == name
 
     again, _, _ = run_train(config(name, name="more", tokens=512, learning_rate=1e-9), samples, Export(out), "more")
@@ -81,9 +103,10 @@ def test_a_family_learns_exports_is_measured_and_answers(name, config, samples_f
     report = tmp_path / "report"
     report.mkdir()
     asked = EvaluateConfig(held_out_documents=4, prompts=("The work",), sample_tokens=4)
-    evaluate(asked, Export(out), corpus, out=report, scratch=tmp_path, report=lambda r: None)
+    evaluate(asked, Export(out), corpora[family(name).corpus], out=report, scratch=tmp_path, **QUIET)
     assert json.loads((report / "report.json").read_text())["scores"]
-    assert "The work" in (report / "report.html").read_text()
+    shown = {"documents": "The work", "images": "data:image/png;base64,"}[family(name).corpus]
+    assert shown in (report / "report.html").read_text()
 
     engine = open_engine(out, digest(folder_content(out, "export")), threads=1)
     assert set(engine.endpoints) == set(family(name).endpoints)
