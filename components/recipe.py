@@ -8,36 +8,19 @@ out of a step's identity.
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from components.errors import SourceError
 from components.packages.names import is_package, package
+from components.recipe_fields import PLACE, Budget, Fraction, Name, Strict
+from components.recipe_images import ImagesConfig, wrong_images
 from components.recipe_workers import wrong_division
-
-NAME = r"^[a-z][a-z0-9_-]{0,62}$"
-PLACE: dict[str, Any] = {"identity": False}
-Name = Annotated[str, Field(pattern=NAME)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Budget = Annotated[
-    int, Field(gt=0, json_schema_extra=PLACE, description="Seconds this step may take; shown beside the actual.")
-]
-
 
 DATA_ROLES = {"sft": "instructions", "dpo": "preferences"}
 """What the source of a phase must be read as, for objectives that do not learn from the corpus."""
 
 
 BY_RULE = "[By rule](#hyperparameters-from-few-dials) in pretraining."
-
-
-class Strict(BaseModel):
-    """Frozen, and no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-
-    def places(self) -> frozenset[str]:
-        """Fields that are no part of the identity, given the values of the others; beside those marked PLACE."""
-        return frozenset()
 
 
 class Source(Strict):
@@ -363,9 +346,7 @@ class Recipe(Strict):
     approval: Literal["manual", "auto"] = Field("manual", description="Whether a person has to approve the model.")
     sources: tuple[Source, ...] = Field(min_length=1, description="What there is to learn from and to be judged by.")
     curate: CurateConfig = CurateConfig()
-    images: "ImagesConfig | None" = Field(
-        None, description="The table `[images]`, for families that learn from images."
-    )
+    images: ImagesConfig | None = Field(None, description="The table `[images]`, for families that learn from images.")
     prepare: PrepareConfig = PrepareConfig()
     train: tuple[TrainPhase, ...] = Field(min_length=1, description="The phases, in order.")
     phases: tuple[Name, ...] | None = Field(
@@ -391,8 +372,6 @@ class Recipe(Strict):
                 raise ValueError(f"two {what}s are called {', '.join(twice)}")
         if len(self.with_role("base")) > 1:
             raise ValueError("two sources have the role 'base': a model starts from one")
-        from components.recipe_images import wrong_images
-
         if wrong := wrong_images(self):
             raise ValueError(wrong)
         roles = {s.name: s.role for s in self.sources}
@@ -444,11 +423,6 @@ class Recipe(Strict):
     def with_role(self, *roles: str) -> tuple[Source, ...]:
         """The sources that have one of `roles`, in the recipe's order."""
         return tuple(source for source in self.sources if source.role in roles)
-
-
-from components.recipe_images import ImagesConfig  # noqa: E402  # which is made of what is above
-
-Recipe.model_rebuild()
 
 
 def _with_chosen_phases(content: dict[str, Any]) -> dict[str, Any]:

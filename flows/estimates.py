@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from components.artifacts import SourceFiles
 from components.digests import digest
 from components.errors import HeadwaterError
 from components.models.folder import model_folder
@@ -202,7 +203,6 @@ def _free() -> int:
 
 def source_data(recipe: Recipe, paths: dict[str, Path], corpus: dict[str, Any] | None = None) -> Data:
     """What there is to know of a recipe's sources at `paths`; `corpus` is samples.json where the corpus is prepared."""
-    from components.curation.pictures import KINDS
     from components.sources import source_files
 
     sizes = {name: sum(file.stat().st_size for file in source_files(path)) for name, path in paths.items()}
@@ -215,10 +215,19 @@ def source_data(recipe: Recipe, paths: dict[str, Path], corpus: dict[str, Any] |
         )
         for source in recipe.with_role("instructions", "preferences")
     }
-    images = [file for source in recipe.with_role("images") for file in source_files(paths[source.name])]
-    pictures = sum(file.suffix.lower() in KINDS for file in images)
+    pictures = _pictures(recipe, paths)
     base = paths[recipe.base.name] if recipe.base else None
     if corpus is None:
         return Data(sizes, lines, num_images=pictures, base=base)
     each = corpus["num_bytes"] / corpus["num_tokens"] if corpus.get("num_bytes") else None
     return Data(sizes, lines, corpus["num_tokens"], each, corpus["vocab_size"], pictures, base)
+
+
+def _pictures(recipe: Recipe, paths: dict[str, Path]) -> int | None:
+    """How many images of a recipe have a label; None where it learns from documents."""
+    from components.curation.images import labelled_files
+
+    if recipe.images is None:
+        return None
+    sources = {s.name: SourceFiles(s.name, paths[s.name], s.licence, s.origin, "") for s in recipe.sources}
+    return sum(label is not None for _, _, label in labelled_files(recipe.images, sources))

@@ -4,7 +4,7 @@ label, read, one of each    ->  pictures that have words
 split by concept and style  ->  train.parquet, held_out.parquet, and dropped.parquet with a reason for each
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from components.curation import captions, pictures
 from components.curation.splits import held_out
 from components.digests import digest
 from components.errors import EmptyResult, InputError, SourceError
-from components.recipe_images import ImagesConfig
+from components.recipe_images import ImagesConfig, ImageSet
 from components.sources import source_files
 
 RULES = ("unlabelled", "unreadable", "duplicate")
@@ -22,11 +22,10 @@ RULES = ("unlabelled", "unreadable", "duplicate")
 def curate_images(config: ImagesConfig, *sources: SourceFiles, out: Path, scratch: Path, report: Report) -> Facts:
     """Fill `out` with a Corpus of images, size x size PNG. Raises SourceError, and EmptyResult when nothing is left."""
     by_name = {source.name: source for source in sources}
-    labels = {s.labels: captions.read_labels(by_name[s.labels]) for s in config.sets if s.labels}
-    files = [(chosen, path) for chosen in config.sets for path in _files(by_name[chosen.source])]
+    files = labelled_files(config, by_name)
     found: list[dict[str, Any]] = []
-    for done, (chosen, path) in enumerate(files, 1):
-        found.append(_picture(config, chosen, by_name[chosen.source], path, labels.get(chosen.labels or "")))
+    for done, (chosen, path, label) in enumerate(files, 1):
+        found.append(_picture(config, chosen, by_name[chosen.source], path, label))
         if done % 200 == 0 or done == len(files):
             report({"done": done, "total": len(files), "unit": "images"})
     _drop_duplicates(found)
@@ -48,6 +47,22 @@ def curate_images(config: ImagesConfig, *sources: SourceFiles, out: Path, scratc
     }
 
 
+def labelled_files(
+    config: ImagesConfig, sources: Mapping[str, SourceFiles]
+) -> list[tuple[ImageSet, Path, captions.Label | None]]:
+    """Every image of the sets, in order, with its label or None. Raises SourceError."""
+    labels = {s.labels: captions.read_labels(sources[s.labels]) for s in config.sets if s.labels}
+    return [
+        (
+            chosen,
+            path,
+            labels[chosen.labels].get(captions.concept(path.stem)) if chosen.labels else captions.beside(path),
+        )
+        for chosen in config.sets
+        for path in _files(sources[chosen.source])
+    ]
+
+
 def _files(source: SourceFiles) -> Iterator[Path]:
     images = [path for path in source_files(source.path) if path.suffix.lower() in pictures.KINDS]
     if not images:
@@ -56,16 +71,15 @@ def _files(source: SourceFiles) -> Iterator[Path]:
 
 
 def _picture(
-    config: ImagesConfig, chosen: Any, source: SourceFiles, path: Path, labels: dict[str, captions.Label] | None
+    config: ImagesConfig, chosen: ImageSet, source: SourceFiles, path: Path, label: captions.Label | None
 ) -> dict[str, Any]:
     """One row of the corpus, with the rule that drops it and why, or None."""
     name = path.name if path == source.path else path.relative_to(source.path).as_posix()
-    concept = captions.concept(path.stem) if labels is not None else name
+    concept = captions.concept(path.stem)
     row: dict[str, Any] = {"source": source.name, "licence": source.licence, "origin": source.origin, "path": name}
     row |= {"concept": concept, "style": chosen.style, "text": "", "image": b"", "rule": None, "reason": "", "held": ""}
-    label = labels.get(concept) if labels is not None else captions.beside(path)
     if label is None:
-        where = f"{chosen.labels} names no {concept}" if labels is not None else "no text lies beside it"
+        where = f"{chosen.labels} names no {concept}" if chosen.labels else "no text lies beside it"
         return _dropped(row, "unlabelled", where)
     row["text"] = captions.caption(chosen.caption, chosen.style, label)
     try:

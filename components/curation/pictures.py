@@ -25,7 +25,7 @@ def opened(path: Path, size: int) -> "Image":
     if path.stat().st_size > MOST_BYTES:
         raise InputError(f"the file has {path.stat().st_size:,} bytes, more than {MOST_BYTES:,}")
     try:
-        image = Image.open(io.BytesIO(_drawn(path, size)) if path.suffix.lower() == ".svg" else path)
+        image: Image.Image = Image.open(io.BytesIO(_drawn(path, size)) if path.suffix.lower() == ".svg" else path)
         if image.width * image.height > MOST_PIXELS:
             raise InputError(f"the image has {image.width:,} x {image.height:,} pixels, more than {MOST_PIXELS:,}")
         image.load()

@@ -9,24 +9,33 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def _tower(hidden: int, layers: int, heads: int, **own: int) -> dict[str, int]:
+SMALL: dict[str, int | None] = {
+    "vocab_size": 2048,
+    "max_position_embeddings": 77,
+    "bos_token_id": None,
+    "eos_token_id": 0,  # where the text is pooled; samples say what it is
+}
+"""Texts of the sizes that are our own."""
+
+
+def _tower(hidden: int, layers: int, heads: int, **own: int | None) -> dict[str, int | None]:
     shape = {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads}
     return {**shape, "intermediate_size": 4 * hidden, **own}
 
 
-def _size(joint: int, text: dict[str, int], vision: dict[str, int]) -> dict[str, Any]:
+def _size(joint: int, text: dict[str, int | None], vision: dict[str, int | None]) -> dict[str, Any]:
     return {"projection_dim": joint, "text_config": text, "vision_config": vision}
 
 
 SIZES: dict[str, dict[str, Any]] = {
     "debug": _size(
         32,
-        _tower(32, 2, 2, vocab_size=2048, max_position_embeddings=77),
+        _tower(32, 2, 2, **SMALL),
         _tower(32, 2, 2, image_size=32, patch_size=8),
     ),
     "tiny": _size(
         128,
-        _tower(128, 2, 4, vocab_size=2048, max_position_embeddings=77),
+        _tower(128, 2, 4, **SMALL),
         _tower(192, 4, 6, image_size=32, patch_size=8),
     ),
     "vit-b-32": _size(
@@ -52,7 +61,10 @@ def construct(fields: dict[str, Any]) -> "nn.Module":
     text = {**fields["text_config"], **{name: fields[name] for name in TEXT if name in fields}}
     vision = {**fields["vision_config"], **({"image_size": fields["image_size"]} if "image_size" in fields else {})}
     joint = fields["projection_dim"]
-    towers = {"text_config": {**text, "projection_dim": joint}, "vision_config": {**vision, "projection_dim": joint}}
+    towers: dict[str, Any] = {
+        "text_config": {**text, "projection_dim": joint},
+        "vision_config": {**vision, "projection_dim": joint},
+    }
     return CLIPModel(CLIPConfig(**towers, projection_dim=joint))
 
 

@@ -5,7 +5,8 @@ from components.hyperparameters import advice, nearest_power_of_two, three_digit
 from components.planning.architecture import architecture
 from components.planning.budget import Data, length
 from components.planning.compute import training_flops
-from components.recipe import Recipe, Strict, TrainPhase
+from components.recipe import Recipe, TrainPhase
+from components.recipe_fields import Strict
 
 LEAST_STEPS = 100
 """A run of fewer optimizer steps says more about its warm-up than about its size."""

@@ -10,7 +10,8 @@ from components.planning.compute import attention_flops
 from components.planning.machine import Machine
 from components.planning.memory import Memory, memory
 from components.planning.placing import ROOM, Placement, Work, placement
-from components.recipe import Recipe, Strict, TrainPhase
+from components.recipe import Recipe, TrainPhase
+from components.recipe_fields import Strict
 
 UTILISATION = 0.5
 """The part of this machine's peak that is assumed where the step was not measured."""

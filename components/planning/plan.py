@@ -7,7 +7,8 @@ from components.planning.architecture import Architecture, architecture, folder_
 from components.planning.budget import Data
 from components.planning.machine import Machine
 from components.planning.phases import START_SECONDS, UTILISATION, PhasePlan, StepCost, cores, phase_plan
-from components.recipe import Recipe, Strict
+from components.recipe import Recipe
+from components.recipe_fields import Strict
 
 
 class Money(Strict):

@@ -29,7 +29,7 @@ class Towers:
 
         torch.set_num_threads(threads)
         self.digest = digest
-        local = {"local_files_only": True}
+        local: dict[str, Any] = {"local_files_only": True}
         self._model: Any = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **local).eval()
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **local)
         self._processor: Any = AutoImageProcessor.from_pretrained(folder, **local)
@@ -43,7 +43,7 @@ class Towers:
             return
         labels = [self._part(label) for label in job["labels"]]
         asked = self._vectors([self._part(job["input"])])
-        scale = float(self._model.logit_scale.exp())
+        scale = float(self._model.logit_scale.detach().exp())
         chances = (scale * asked @ self._vectors(labels).T).softmax(-1)[0].tolist()
         yield {"type": "classifications", "scores": chances}
 
