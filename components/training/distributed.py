@@ -20,8 +20,8 @@ MAX_FAILURES = 3
 
 RESIZE_SECONDS = 60.0
 """How often an elastic phase looks for room for more workers; a lost one is missed at once."""
-BACKENDS = "cpu:gloo,cuda:nccl"
-"""What exchanges vectors, by where they lie."""
+BACKENDS = {False: "gloo", True: "cpu:gloo,cuda:nccl"}
+"""What exchanges vectors, by where they lie; a torch for CPUs has no NCCL."""
 STALL_SECONDS = 900
 """A worker that says nothing for so long (its input stalls, its machine hangs) counts as lost."""
 
@@ -132,7 +132,7 @@ def _attempt(job: Job) -> None:
     trainer = TorchTrainer(
         _work,
         train_loop_config=job.as_json(),
-        torch_config=TorchConfig(backend=BACKENDS, timeout_s=STALL_SECONDS),
+        torch_config=TorchConfig(backend=BACKENDS[job.config.phase.use_gpu], timeout_s=STALL_SECONDS),
         scaling_config=ScalingConfig(**workers),
         # A name used before would make Ray continue from its own snapshot, also after success.
         run_config=RunConfig(
