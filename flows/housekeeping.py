@@ -14,13 +14,16 @@ from components.services.secrets import secret_file
 from components.settings import Settings, settings
 from components.store import Store
 
+PATIENCE_SECONDS = 60
+"""For what was just started to answer: a busy machine takes its time."""
+
 
 def up(asked: argparse.Namespace) -> int:
     """Start what is not healthy, and bring Prefect and Serve to what this home wants of them."""
     here = settings()
     ready(here, say)
     serve(here)
-    return status(asked)
+    return shown(services.status(here.home, PATIENCE_SECONDS), asked.json)
 
 
 def down(asked: argparse.Namespace) -> int:
@@ -31,12 +34,17 @@ def down(asked: argparse.Namespace) -> int:
 
 def status(asked: argparse.Namespace) -> int:
     """Addresses and health; exit status 1 where one is unhealthy."""
-    found = services.status(settings().home)
-    if asked.json:
+    return shown(services.status(settings().home), asked.json)
+
+
+def shown(found: dict[str, Any], as_json: bool) -> int:
+    """Print what `services.status` found; the exit status."""
+    if as_json:
         print(json.dumps(found))
     else:
         for name, service in found["services"].items():
-            print(f"{name:<8} {'healthy' if service['healthy'] else 'DOWN   '}  {service['url'] or ''}")
+            health = "healthy" if service["healthy"] else "DOWN   "
+            print(f"{name:<8} {health}  {service['url'] or ''}  {service['ailment'] or ''}".rstrip())
         print(f"api key  {found['api_key_file']}")
     return 0 if all(service["healthy"] for service in found["services"].values()) else 1
 

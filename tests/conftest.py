@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,23 @@ def home(tmp_path: Path) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in one process where tests are divided over several: each file, and all that share a home's services."""
-    for item in items:
-        file = item.path.relative_to(Path(__file__).parent)
-        item.add_marker(pytest.mark.xdist_group("flows" if file.parts[0] == "flows" else str(file)))
+    """The flows come first: where tests are divided over processes, they are the longest share."""
+    items.sort(key=lambda item: scope(item.nodeid) != "flows")
+
+
+@pytest.hookimpl(optionalhook=True)  # a hook of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Divides tests over processes by file, and leaves all that share a home's services in one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope(nodeid)
+
+    return Scheduling(config, log)
+
+
+def scope(nodeid: str) -> str:
+    """The tests of one scope run one after the other in one process."""
+    file = nodeid.split("::", 1)[0]
+    return "flows" if file.startswith("tests/flows/") else file

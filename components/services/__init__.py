@@ -13,6 +13,9 @@ from components.services.stopping import down
 __all__ = ["Service", "down", "environment", "status", "up"]
 
 
-def status(home: Path) -> dict[str, Any]:
-    """What `headwater status --json` prints: address and health of every service, and where the API key lies."""
-    return health.status(site_of(home))
+def status(home: Path, patience_seconds: float = 0) -> dict[str, Any]:
+    """What `headwater status --json` prints: address and health of every service, and where the API key lies.
+
+    A service that lives and does not answer is asked again until `patience_seconds`.
+    """
+    return health.status(site_of(home), patience_seconds)

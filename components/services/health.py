@@ -1,6 +1,7 @@
 """Which services of a site are well, asked all at once."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from components.services.ray import RAY
 from components.services.site import Site
 from components.services.worker import WORKER
 
+Ask = Callable[[], str | None]
 ENGINES = {engine.name: engine for engine in (PREFECT, WORKER, MLFLOW, RAY)}
 """What is started here, by name. Serve runs inside Ray."""
 
@@ -51,22 +53,28 @@ def absence(engine: Engine, site: Site) -> str | None:
 
 def ailment(engine: Engine, site: Site, patience_seconds: float = 0) -> str | None:
     """None if `engine` is well, else what is wrong; a process that lives is asked again until `patience_seconds`."""
+    return _patiently(lambda: absence(engine, site), lambda: engine.ailment(site), patience_seconds)
+
+
+def _patiently(absence: Ask, ailment: Ask, patience_seconds: float) -> str | None:
     deadline = time.monotonic() + patience_seconds
     while True:
-        gone = absence(engine, site)
-        wrong = gone or engine.ailment(site)
+        gone = absence()
+        wrong = gone or ailment()
         if wrong is None or gone or time.monotonic() >= deadline:
             return wrong
         time.sleep(0.2)
 
 
-def ailments(site: Site) -> dict[str, str | None]:
-    """What is wrong with each service right now, None where it is well."""
+def ailments(site: Site, patience_seconds: float = 0) -> dict[str, str | None]:
+    """What is wrong with each service, None where it is well; one that lives is asked again until `patience_seconds`."""
     if not site.records:
         return dict.fromkeys((*ENGINES, "serve"), "it was not started")
     with ThreadPoolExecutor(len(ENGINES) + 1) as pool:
-        asked = {name: pool.submit(ailment, engine, site) for name, engine in ENGINES.items()}
-        asked["serve"] = pool.submit(serve.ailment, site)
+        asked = {name: pool.submit(ailment, engine, site, patience_seconds) for name, engine in ENGINES.items()}
+        # Serve runs inside Ray, and lives while that does.
+        alive, answers = (lambda: absence(RAY, site)), (lambda: serve.ailment(site))
+        asked["serve"] = pool.submit(_patiently, alive, answers, patience_seconds)
         return {name: answer.result() for name, answer in asked.items()}
 
 
@@ -79,20 +87,20 @@ def ill(site: Site, patience_seconds: float = 0) -> set[str]:
         return {name for name, answer in asked.items() if answer.result()}
 
 
-def services(site: Site) -> dict[str, Service]:
+def services(site: Site, patience_seconds: float = 0) -> dict[str, Service]:
     """Every service with its address and health."""
     found = {}
-    for name, wrong in ailments(site).items():
+    for name, wrong in ailments(site, patience_seconds).items():
         record = site.records.get(name)
         url, pid = (record.url, record.pid) if record else (None, None)
         found[name] = Service(name, url, wrong is None, wrong, pid, str(site.log(name if name in ENGINES else "ray")))
     return found
 
 
-def status(site: Site) -> dict[str, Any]:
+def status(site: Site, patience_seconds: float = 0) -> dict[str, Any]:
     """What `headwater status --json` prints."""
     shown = {
         name: {"url": s.url, "healthy": s.healthy, "ailment": s.ailment, "pid": s.pid, "log": s.log}
-        for name, s in services(site).items()
+        for name, s in services(site, patience_seconds).items()
     }
     return {"services": shown, "api_key_file": str(site.home / "secrets" / "api_key"), "home": str(site.home)}

@@ -9,7 +9,7 @@ def site():
     """A home with its services up."""
     made = new_site("flows")
     started = made.hw("up")
-    assert started.returncode == 0, started.stderr
+    assert started.returncode == 0, started.stdout + started.stderr
     yield made
     made.close()
 
