@@ -33,7 +33,7 @@ READERS = {"instructions": CHATS, "preferences": PREFERENCES}
 
 
 IMAGES = Step(
-    "images", 1, "components.curation.images:curate_images", "components.recipe_images:ImagesConfig", "corpus", "job"
+    "images", 1, "components.curation.images:curate_images", "components.recipe:ImagesConfig", "corpus", "job"
 )
 PAIRS = Step(
     "pairs", 1, "components.preparation.pairs:prepare_pairs", "components.recipe:PrepareConfig", "samples", "here"

@@ -8,7 +8,7 @@ from typing import Any
 from components.digests import digest
 from components.errors import InputError
 from components.recipe import Recipe
-from components.recipe_file import read_recipe
+from components.recipe.file import read_recipe
 from flows.recipes import shipped_recipes
 
 POOL = "headwater"

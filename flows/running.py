@@ -11,7 +11,7 @@ from components.ledger import Ledger, runs
 from components.ledger.tables import RunRow
 from components.models import family
 from components.recipe import Recipe, Source
-from components.recipe_file import read_recipe
+from components.recipe.file import read_recipe
 from components.settings import Settings, settings
 from components.store import Store
 from flows import housekeeping

@@ -6,7 +6,7 @@ from typing import Any
 from components.artifacts import Facts, Report, SourceFiles
 from components.errors import SourceError
 from components.models.folder import ModelFolder, model_folder, read_config, without_version
-from components.recipe_fields import Budget, Strict
+from components.recipe.fields import Budget, Strict
 
 
 class TakeConfig(Strict):

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.artifacts import SourceFiles
 from components.curation.corpus import ROWS_PER_GROUP, write_summary
-from components.recipe_images import ImagesConfig
+from components.recipe.images import ImagesConfig
 
 COLUMNS = ("id", "source", "licence", "origin", "path", "concept", "style", "text", "held")
 EXAMPLES, SHOWN = 3, 24

@@ -13,7 +13,7 @@ from components.curation import captions, pictures
 from components.curation.splits import held_out
 from components.digests import digest
 from components.errors import EmptyResult, InputError, SourceError
-from components.recipe_images import ImagesConfig, ImageSet
+from components.recipe.images import ImagesConfig, ImageSet
 from components.sources import source_files
 
 RULES = ("unlabelled", "unreadable", "duplicate")

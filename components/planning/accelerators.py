@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from components.errors import InputError
-from components.recipe_fields import Fraction, Strict
+from components.recipe.fields import Fraction, Strict
 
 SHIPPED = Path(__file__).with_name("accelerators.toml")
 FILE = "accelerators.toml"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from components.models import family
 from components.models.base import active_parameters
 from components.models.folder import construct, model_folder, read_config
-from components.recipe_fields import Strict
+from components.recipe.fields import Strict
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,7 +6,7 @@ from components.planning.architecture import architecture
 from components.planning.budget import Data, length
 from components.planning.compute import training_flops
 from components.recipe import Recipe, TrainPhase
-from components.recipe_fields import Strict
+from components.recipe.fields import Strict
 
 LEAST_STEPS = 100
 """A run of fewer optimizer steps says more about its warm-up than about its size."""

@@ -3,7 +3,7 @@
 import os
 
 from components.flops import product_rate
-from components.recipe_fields import Strict
+from components.recipe.fields import Strict
 
 SECONDS = 1.0
 

@@ -3,7 +3,7 @@
 from pydantic import computed_field
 
 from components.planning.architecture import Architecture
-from components.recipe_fields import Strict
+from components.recipe.fields import Strict
 
 FP32, BF16 = 4, 2
 LOGIT_TOKENS = 1024

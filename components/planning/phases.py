@@ -11,7 +11,7 @@ from components.planning.machine import Machine
 from components.planning.memory import Memory, memory
 from components.planning.placing import ROOM, Placement, Work, placement
 from components.recipe import Recipe, TrainPhase
-from components.recipe_fields import Strict
+from components.recipe.fields import Strict
 
 UTILISATION = 0.5
 """The part of this machine's peak that is assumed where the step was not measured."""

@@ -7,7 +7,7 @@ from components.planning.accelerators import Accelerator, Accelerators
 from components.planning.architecture import Architecture
 from components.planning.compute import adapter_flops, attention_flops
 from components.planning.memory import LOGIT_TOKENS, Memory, memory
-from components.recipe_fields import Strict
+from components.recipe.fields import Strict
 
 ROOM = 0.95
 """The part of a device's memory that a plan fills."""

@@ -8,7 +8,7 @@ from components.planning.budget import Data
 from components.planning.machine import Machine
 from components.planning.phases import START_SECONDS, UTILISATION, PhasePlan, StepCost, cores, phase_plan
 from components.recipe import Recipe
-from components.recipe_fields import Strict
+from components.recipe.fields import Strict
 
 
 class Money(Strict):

@@ -12,7 +12,7 @@ from components.artifacts import Evaluation, Facts, Report
 from components.planning.fitting import Fit, HoffmannForm, KaplanForm, Runs, fit
 from components.planning.ladder import Rung
 from components.planning.laws import Law, optimum
-from components.recipe_fields import Budget, Strict
+from components.recipe.fields import Budget, Strict
 
 LEVEL = 0.8
 """The part of the resamples that an interval holds."""

@@ -7,7 +7,7 @@ from typing import Any
 from components.artifacts import Export, Samples
 from components.digests import digest
 from components.recipe import TrainPhase, identity_fields
-from components.recipe_fields import Name, Strict
+from components.recipe.fields import Name, Strict
 
 
 class TrainConfig(Strict):

@@ -15,7 +15,7 @@ from typing import Any
 
 from components.artifacts import Export, Samples
 from components.errors import TrainingError
-from components.recipe_fields import Strict
+from components.recipe.fields import Strict
 from components.training.config import Job, TrainConfig
 from components.training.objectives import objective
 

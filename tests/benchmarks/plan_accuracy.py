@@ -22,7 +22,7 @@ from components.planning.plan import plan
 from components.preparation.chats import prepare_chats
 from components.preparation.prepare import prepare
 from components.recipe import PrepareConfig
-from components.recipe_file import validated
+from components.recipe.file import validated
 from components.settings import Settings
 from components.training.config import TrainConfig
 from components.training.train import train

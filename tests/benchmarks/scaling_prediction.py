@@ -18,7 +18,7 @@ import ray
 from components.ledger import Ledger, work
 from components.planning.ladder import ladder, target
 from components.planning.predict import PredictConfig
-from components.recipe_file import validated
+from components.recipe.file import validated
 from components.settings import settings
 from components.sources import source_digest
 from components.steps import Input, declare, perform

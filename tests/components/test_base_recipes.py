@@ -3,7 +3,7 @@
 import pytest
 
 from components.errors import RecipeError
-from components.recipe_file import read_recipe, validated
+from components.recipe.file import read_recipe, validated
 
 RECIPE = """
 name = "mine"

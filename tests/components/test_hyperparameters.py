@@ -6,7 +6,7 @@ from components.hyperparameters import Dials, advice, advised
 from components.models import family
 from components.planning.words import markdown
 from components.recipe import Recipe, TrainPhase
-from components.recipe_file import validated
+from components.recipe.file import validated
 
 PHASE = {"name": "pretrain", "tokens": 2_000_000}
 

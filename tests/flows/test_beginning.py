@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import SourceError
-from components.recipe_file import read_recipe
+from components.recipe.file import read_recipe
 from flows.beginning import begin
 from flows.running import checked
 

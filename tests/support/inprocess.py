@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from components.ledger import Ledger
-from components.recipe_file import read_recipe
+from components.recipe.file import read_recipe
 from components.settings import settings
 from components.sources import source_digest
 from components.steps import Input, declare, perform

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from components.errors import EmptyResult
 from components.ledger import Ledger
-from components.recipe_fields import Strict
+from components.recipe.fields import Strict
 from components.steps import Input, Step, declare, perform
 from components.store import Store
 

@@ -5,7 +5,7 @@ micro-shards, whose gradients are added in one fixed balanced binary tree. A wor
 which is a whole subtree, and the workers' subtrees are the leaves of the rest of the same tree (`Group.add_as_tree`).
 """
 
-from components.recipe_workers import MICRO_SHARDS
+from components.recipe.workers import MICRO_SHARDS
 from components.training.batch import Batch
 from components.training.loader import Loader
 from components.training.objectives.base import Loss

@@ -11,7 +11,7 @@ from components.artifacts import Corpus, SourceFiles
 from components.curation.images import curate_images
 from components.digests import folder_content
 from components.errors import EmptyResult, SourceError
-from components.recipe_images import ImagesConfig, ImageSet
+from components.recipe.images import ImagesConfig, ImageSet
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><circle cx="5" cy="5" r="4" fill="#f00"/></svg>'
 

@@ -12,7 +12,7 @@ from components.planning.accelerators import accelerators
 from components.planning.ladder import LEAST_STEPS, Rung, ladder, target
 from components.planning.laws import Hoffmann, optimum
 from components.planning.predict import PredictConfig, predict
-from components.recipe_file import validated
+from components.recipe.file import validated
 from flows.display import in_words
 
 LAW = Hoffmann(E=1.5, A=60.0, B=900.0, alpha=0.3, beta=0.4)

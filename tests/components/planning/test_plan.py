@@ -17,7 +17,7 @@ from components.planning.machine import Machine, measure
 from components.planning.memory import activations
 from components.planning.phases import START_SECONDS, StepCost
 from components.planning.plan import plan
-from components.recipe_file import validated
+from components.recipe.file import validated
 
 MACHINE = Machine(cores=2, memory_bytes=8 * 2**30, threads=1, flops=100e9)
 SOURCES = Data({"novels": 1_000_000, "pairs": 50_000}, {"pairs": (500,) * 100})

@@ -15,7 +15,7 @@ from components.models import families, family, family_of
 from components.preparation.pairs import prepare_pairs
 from components.preparation.prepare import prepare
 from components.recipe import EvaluateConfig, PrepareConfig
-from components.recipe_images import ImagesConfig, ImageSet
+from components.recipe.images import ImagesConfig, ImageSet
 from components.serving.engines import open_engine
 from components.training.config import Job
 from components.training.loader import Loader

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
-from components.recipe_fields import Budget, Name, Strict
+from components.recipe.fields import Budget, Name, Strict
 
 if TYPE_CHECKING:
     from components.recipe import Recipe

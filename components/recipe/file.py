@@ -15,16 +15,18 @@ from components.recipe import (
     CurateConfig,
     EvaluateConfig,
     GateConfig,
+    ImagesConfig,
+    ImageSet,
     PrepareConfig,
     Recipe,
     Rollout,
     Rule,
     ScaleConfig,
     Source,
-    Strict,
     Task,
     TrainPhase,
 )
+from components.recipe.fields import Strict
 
 
 def read_recipe(path: Path, settings: Iterable[str] = ()) -> Recipe:
@@ -94,6 +96,8 @@ def _known(path: tuple[int | str, ...]) -> list[str]:
         "rules": Rule,
         "rollout": Rollout,
         "scale": ScaleConfig,
+        "images": ImagesConfig,
+        "sets": ImageSet,
     }
     names = [part for part in path if isinstance(part, str)]
     return list((inner[names[-1]] if names else Recipe).model_fields)
