@@ -19,7 +19,7 @@ demo: install
 	$(BIN)/headwater run demo
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 15
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

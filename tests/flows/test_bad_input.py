@@ -56,7 +56,7 @@ def test_files_that_are_no_recipe(home, tmp_path, command, content, says):
         ("train.finetune.objective=dpo", "no source with the role 'preferences'"),
         ("train.pretrain.objective=sft", "sft needs data = \"source:NAME\" of a source with the role 'instructions'"),
         ("train.pretrain.pack_chats=true", "pack_chats is for the objective sft"),
-        ("family=nope", "Unknown model family 'nope'. Known: bert, llama"),
+        ("family=nope", "Unknown model family 'nope'. Known: bert, clip, llama"),
         ("size=9z", "Unknown size of llama '9z'. Known:"),
         ("curate.filters=['nope']", "Unknown filter 'nope'. Known: boilerplate"),
         ("sources.austen.path=/nowhere", "Source austen: nothing at /nowhere"),
