@@ -1,12 +1,13 @@
-"""The base of a recipe that starts from an existing model: taken into the store once, and registered as what it is."""
+"""The models that a recipe starts from: a base, taken into the store once and registered as what it is, or parts."""
 
 from components.recipe import Source
-from components.steps import Step
+from components.steps import Input, Step
 from components.store import Stored
 from flows.passage import Passage
 from flows.registering import registered
 from flows.step import step
 
+JOIN = Step("join", 1, "components.bases.join:join", "components.bases.join:JoinConfig", "export", "job")
 TAKE = Step("take", 1, "components.bases.take:take", "components.bases.take:TakeConfig", "export", "job")
 
 
@@ -22,6 +23,19 @@ def taken_base(run: Passage) -> Stored | None:
         run.act("register-base", lambda: _registered(run, source, base))
         run.outcome["base"] = {"name": source.name, "digest": base.digest}
     return base
+
+
+def joined_parts(run: Passage, samples: Stored) -> Stored | None:
+    """The model that the recipe's parts become; None where it has none."""
+    from components.bases.join import JoinConfig
+    from components.models import family
+
+    if not run.recipe.with_role("part"):
+        return None
+    assert run.recipe.size is not None
+    config = JoinConfig(family=run.recipe.family, size=run.recipe.size, seed=run.recipe.train[0].seed)
+    parts = [run.part(name) for name in family(run.recipe.family).parts]
+    return step(run, JOIN, config, Input("samples", samples.kind, samples.digest), *parts)
 
 
 def _registered(run: Passage, source: Source, base: Stored) -> bool:

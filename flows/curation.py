@@ -30,14 +30,23 @@ PREFERENCES = Step(
 )
 READERS = {"instructions": CHATS, "preferences": PREFERENCES}
 """How a source of a role becomes the samples of a phase."""
-
-
 IMAGES = Step(
     "images", 1, "components.curation.images:curate_images", "components.recipe:ImagesConfig", "corpus", "job"
 )
 PAIRS = Step(
     "pairs", 1, "components.preparation.pairs:prepare_pairs", "components.recipe:PrepareConfig", "samples", "here"
 )
+
+QUESTIONS = Step(
+    "questions",
+    1,
+    "components.preparation.questions:prepare_questions",
+    "components.recipe:PrepareConfig",
+    "samples",
+    "here",
+)
+PREPARATIONS = {"tokens": PREPARE, "pairs": PAIRS, "questions": QUESTIONS}
+"""How a corpus becomes samples, by what the family learns from."""
 
 
 def curation(run: Passage) -> Stored:
@@ -75,9 +84,14 @@ def _as_markdown(corpus: Stored) -> str:
 
 
 def preparation(run: Passage, corpus: Stored, base: Stored | None) -> Stored:
-    """Samples of the corpus, with the base's tokenizer, or else one trained on it."""
+    """Samples of the corpus, with the processor of the base or the parts, or else one trained on it."""
+    from components.models import family
+
+    kind = family(run.recipe.family)
     inputs = [as_input("corpus", corpus), *([as_input("base", base)] if base else [])]
-    return step(run, PAIRS if run.recipe.images else PREPARE, run.recipe.prepare, *inputs, label="prepare")
+    if run.recipe.with_role("part"):
+        inputs += [run.part(name) for name in kind.parts]
+    return step(run, PREPARATIONS[kind.samples], run.recipe.prepare, *inputs, label="prepare")
 
 
 def chats(run: Passage, samples: Stored, phase: str, source: str) -> Stored:

@@ -51,7 +51,8 @@ def plan(run: Passage, samples: Stored, base: Stored | None) -> None:
     from components.planning.words import markdown, summary
     from flows.estimates import estimate, source_data
 
-    places = {name: Path(source["path"]) for name, source in run.resolved["sources"].items()}
+    parts = {source.name for source in run.recipe.with_role("part")}
+    places = {name: Path(given["path"]) for name, given in run.resolved["sources"].items() if name not in parts}
     if run.recipe.base and base:
         places[run.recipe.base.name] = base.path
     data = source_data(run.recipe, places, json.loads((samples.path / "samples.json").read_text()))

@@ -21,6 +21,7 @@ from components.ledger.tables import SourceRow
 from components.packages.fetch import fetch
 from components.packages.names import is_package
 from components.recipe import Recipe, Source
+from components.recipe.sources import MODEL
 from components.settings import Settings, settings
 from components.sources import source_digest, source_files
 from components.steps import Input, described
@@ -56,6 +57,10 @@ class Passage:
         return Input(
             f"source:{name}", "source", found["digest"], {k: found[k] for k in ("name", "licence", "origin", "path")}
         )
+
+    def part(self, name: str) -> Input:
+        """A model of this home that becomes a part of the recipe's, as it was when the run began."""
+        return Input(f"part:{name}", "export", self.resolved["sources"][name]["digest"])
 
     def act(self, name: str, reconcile: Callable[[], bool]) -> None:
         """Bring the outside world to what the ledger says, and record whether anything had to change."""
@@ -116,11 +121,29 @@ def passage(recipe: Recipe, flow: str, flow_run: str, flow_run_name: str, door: 
 
 def resolve(recipe: Recipe, ledger: Ledger, here: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     """Every name in a recipe as a digest: sources by content, the champion by what it is now. `say` hears of downloads."""
-    sources = {source.name: _found(source, here, say) for source in recipe.sources}
+    parts = {source.name: _model(source, ledger) for source in recipe.with_role("part")}
+    sources = {source.name: _found(source, here, say) for source in recipe.sources if source.name not in parts}
     for source in sources.values():
         work.add_source(ledger, SourceRow(**source))
+    sources |= parts
     champion = promotion.champion(ledger, recipe.name)
     return {"sources": sources, "champion": champion.digest if champion else None}
+
+
+def _model(source: Source, ledger: Ledger) -> dict[str, Any]:
+    """The version that a part names: the champion, or the one given. Raises SourceError where there is none."""
+    name, _, version = source.path.removeprefix(MODEL).partition("/")
+    if version:
+        known = {row.version: row.digest for row in promotion.versions(ledger) if row.name == name}
+        digest = known.get(version)
+    else:
+        champion = promotion.champion(ledger, name)
+        digest, version = (champion.digest, str(champion.version)) if champion else (None, "")
+    if digest is None:
+        what = f"version {version} of {name!r}" if version else f"champion called {name!r}"
+        raise SourceError(f"Source {source.name}: there is no {what} in this home. A recipe of that name makes one.")
+    kept = {"name": source.name, "licence": source.licence, "origin": source.origin, "digest": digest}
+    return {**kept, "path": f"{MODEL}{name}/{version}"}
 
 
 def source_path(source: Source, home: Path, say: Callable[[str], None]) -> Path:

@@ -46,7 +46,8 @@ def checked(recipe: Recipe) -> Recipe:
     if recipe.evaluate.tasks and "completions" not in family(recipe.family).endpoints:
         raise RecipeError(f"evaluate.tasks are questions to a model that writes, and {recipe.family} is none.")
     for source in recipe.sources:
-        _readable(source)
+        if source.role != "part":  # the ledger has it, and is asked when the run begins
+            _readable(source)
     return recipe
 
 
@@ -83,7 +84,11 @@ def plan(asked: argparse.Namespace) -> int:
 
     recipe = recipe_at(asked)
     here = settings()
-    paths = {source.name: source_path(source, here.home, housekeeping.say) for source in recipe.sources}
+    paths = {
+        source.name: source_path(source, here.home, housekeeping.say)
+        for source in recipe.sources
+        if source.role != "part"
+    }
     made = estimate(recipe, here, source_data(recipe, paths), housekeeping.say)
     print(json.dumps(made.model_dump(mode="json")) if asked.json else markdown(made))
     return 0

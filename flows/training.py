@@ -5,7 +5,7 @@ from prefect import flow
 from components.recipe import Recipe, TrainPhase
 from components.steps import Input, Step, identity
 from components.store import Stored
-from flows.bases import taken_base
+from flows.bases import joined_parts, taken_base
 from flows.costs import keep_costs
 from flows.curation import as_input, chats, curation, preparation
 from flows.passage import Passage
@@ -19,6 +19,8 @@ NOTHING = Input("init", "none", "random")
 def training(run: Passage, samples: Stored, base: Stored | None) -> Stored:
     """The export of the last phase."""
     exports: dict[str, Stored] = {f"source:{run.recipe.base.name}": base} if run.recipe.base and base else {}
+    if joined := joined_parts(run, samples):
+        exports["parts"] = joined
     for phase in run.recipe.train:
         exports[f"phase:{phase.name}"] = _phase(run, phase, samples, exports)
     return exports[f"phase:{run.recipe.train[-1].name}"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import UnknownName
@@ -73,6 +74,12 @@ class ModelFamily:
     """What a model makes of a batch, as an export that is loaded again must make it too."""
     corpus: str = "documents"
     """What it learns from: documents, or images with captions."""
+    samples: str = "tokens"
+    """How the corpus is prepared: tokens, pairs of image and text, or questions about images."""
+    parts: tuple[str, ...] = ()
+    """The models that it is joined from, each a source with the role part under this name."""
+    join: Callable[["nn.Module", Mapping[str, Path]], None] | None = None
+    """Puts the weights of exports, by name of the part, into a model. Raises SourceError where one does not fit."""
     processor: str = "byte_bpe"
     """How text becomes tokens: a file of components/preparation/processors."""
     evaluation: str = "causal_lm"
@@ -95,6 +102,7 @@ class ModelFamily:
         eos_token_id: int | None = None,
         pad_token_id: int | None = None,
         image_size: int | None = None,
+        image_token_id: int | None = None,
     ) -> "nn.Module":
         """A freshly initialised model of `size`; what is None stays as published. Raises UnknownName.
 
@@ -109,8 +117,14 @@ class ModelFamily:
                 eos_token_id=eos_token_id,
                 pad_token_id=pad_token_id,
                 image_size=image_size,
+                image_token_id=image_token_id,
             )
         )
+
+    def described(self, samples: Mapping[str, Any]) -> dict[str, Any]:
+        """What `build` takes of samples.json."""
+        names = ("vocab_size", "eos_token_id", "pad_token_id", "image_size", "image_token_id")
+        return {"context": samples["context"], **{name: samples.get(name) for name in names}}
 
     def parameters(self, size: str, vocab_size: int | None = None) -> int:
         """How many parameters `size` has, shared ones counted once; nothing is allocated. Raises UnknownName."""

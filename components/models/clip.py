@@ -86,6 +86,7 @@ FAMILY = ModelFamily(
     engine="towers",
     outputs=outputs,
     corpus="images",
+    samples="pairs",
     processor="captions",
     evaluation="contrastive",
     pipeline="zero-shot-image-classification",

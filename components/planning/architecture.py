@@ -1,7 +1,7 @@
 """A model as the plan sees it: its shapes, read off the meta device, so that nothing is allocated."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.models import family
 from components.models.base import active_parameters
@@ -52,19 +52,26 @@ def _first(config: object, *names: str) -> int | None:
     return next((found for name in names if (found := getattr(config, name, None))), None)
 
 
+def _larger_tower(config: Any) -> tuple[Any, int]:
+    """The configuration that says most about the work, and the patches of an image where that is a vision tower's."""
+    if getattr(config, "vision_config", None) is None:
+        return config, 0
+    text, vision = config.text_config, config.vision_config
+    text_work, vision_work = (c.num_hidden_layers * c.hidden_size**2 for c in (text, vision))
+    return (text, 0) if text_work > vision_work else (vision, (vision.image_size // vision.patch_size) ** 2 + 1)
+
+
 def shapes(model: "nn.Module") -> Architecture:
     """The shapes of a transformers model. Layers are those of encoder and decoder together, where it has both.
 
-    Of a model with a vision tower, layers and widths are that tower's, which does most of the work.
+    Of a model with a vision tower, layers and widths are those of the larger of its two towers.
     """
     from torch import nn
     from transformers import PretrainedConfig
 
     config = model.config
     assert isinstance(config, PretrainedConfig)
-    vision = getattr(config, "vision_config", None)
-    patches = (vision.image_size // vision.patch_size) ** 2 + 1 if vision else 0
-    config = vision or config
+    config, patches = _larger_tower(config)
     heads = config.num_attention_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // heads
     decoder_layers = config.num_decoder_layers if config.is_encoder_decoder else 0
@@ -77,7 +84,7 @@ def shapes(model: "nn.Module") -> Architecture:
         hidden=config.hidden_size,
         attention=heads * head,
         mlp=experts * (_first(config, "intermediate_size", "d_ff") or 4 * config.hidden_size),
-        vocab_size=getattr(config, "vocab_size", 0),
+        vocab_size=getattr(config, "vocab_size", None) or 0,
         patches=patches,
         linears=tuple((linear.in_features, linear.out_features) for linear in linears),
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from components.models import family
 from components.planning.compute import bytes_per_token
 from components.recipe import Recipe, TrainPhase
 
@@ -12,6 +13,8 @@ MARKS = 4
 """Tokens that stand for the turns of a chat of one question and its answer."""
 CAPTION = 20
 """Tokens of a caption."""
+QUESTIONS, QUESTION = 3, 45
+"""Questions about each picture, and the tokens of one with its picture."""
 SYNTAX = 28
 """Bytes of a line of JSON that are not text: its braces, quotation marks and the names prompt and completion."""
 
@@ -66,9 +69,11 @@ def _pairs(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:
     assert recipe.images is not None
     styles = 1 - recipe.images.held_out_styles / max(1, len(recipe.images.sets))
     images = (data.num_images or 1) * (1 - recipe.images.held_out) * styles
-    samples = phase.tokens / CAPTION if phase.tokens is not None else (phase.epochs or 0) * images
+    asked = family(recipe.family).samples == "questions"
+    times, each = (QUESTIONS, QUESTION) if asked else (1, CAPTION)
+    samples = phase.tokens / each if phase.tokens is not None else (phase.epochs or 0) * images * times
     steps = max(1, math.ceil(samples / phase.batch_size))
-    return steps, steps * phase.batch_size * CAPTION
+    return steps, steps * phase.batch_size * each
 
 
 def _tokens(phase: TrainPhase, recipe: Recipe, data: Data) -> float:

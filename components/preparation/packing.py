@@ -11,9 +11,12 @@ import pyarrow.parquet as pq
 
 from components.digests import file_digest
 
+MASKED = ("chats", "preferences", "questions")
+"""Kinds of samples of which only a part is learnt."""
+
 
 class Packing:
-    """Writes tokens.bin, offsets.npy, documents.parquet and samples.json into a folder; for chats and preferences mask.bin."""
+    """Writes tokens.bin, offsets.npy, documents.parquet and samples.json into a folder; and mask.bin for MASKED kinds."""
 
     def __init__(self, folder: Path, *, kind: str, vocab_size: int) -> None:
         self.folder, self.kind, self.vocab_size = folder, kind, vocab_size
@@ -21,7 +24,7 @@ class Packing:
         self.offsets = [0]
         self.documents: dict[str, list[str]] = {"id": [], "source": [], "licence": []}
         self._tokens = (folder / "tokens.bin").open("wb")
-        self._mask = (folder / "mask.bin").open("wb") if kind in ("chats", "preferences") else None
+        self._mask = (folder / "mask.bin").open("wb") if kind in MASKED else None
 
     def add(self, ids: list[int], mask: list[int] | None = None, **document: str) -> None:
         """Append one document: its token ids, the loss mask of a chat, and its id, source and licence."""

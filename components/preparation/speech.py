@@ -26,6 +26,14 @@ class Turn:
 
     role: str
     text: str
+    images: int = 0
+    """Pictures before the text."""
+
+    def message(self, mark: str) -> dict[str, Any]:
+        """As a chat template takes it, with `mark` in the place of the text."""
+        if not self.images:
+            return {"role": self.role, "content": mark}
+        return {"role": self.role, "content": [*({"type": "image"},) * self.images, {"type": "text", "text": mark}]}
 
 
 class Speech:
@@ -72,7 +80,7 @@ class Speech:
 
     def _rendered(self, turns: list[Turn]) -> str:
         """The template's text, with a mark in the place of each message's."""
-        messages = [{"role": turn.role, "content": _mark(number)} for number, turn in enumerate(turns)]
+        messages = [turn.message(_mark(number)) for number, turn in enumerate(turns)]
         try:
             return str(self._template.render(messages=messages, add_generation_prompt=False, **self._named))
         except Exception as error:  # a template may raise whatever it likes

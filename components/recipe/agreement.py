@@ -39,8 +39,22 @@ def _beginning(recipe: "Recipe") -> Iterator[str]:
         yield wrong
     if (recipe.base is None) == (recipe.size is None):
         yield "give either size, or one source with the role 'base', which has a size of its own"
+    if wrong := _wrong_parts(recipe):
+        yield wrong
     if recipe.base and recipe.base.name == recipe.name:
         yield f"the base and the model that comes out are both called {recipe.name!r}"
+
+
+def _wrong_parts(recipe: "Recipe") -> str | None:
+    from components.models import families, family
+
+    wanted = family(recipe.family).parts if recipe.size and recipe.family in families() else ()
+    given = [source.name for source in recipe.with_role("part")]
+    if sorted(given) == sorted(wanted):
+        return None
+    if not wanted:
+        return f"{recipe.family} is joined from no parts: leave {', '.join(given)} out"
+    return f"{recipe.family} is joined from {' and '.join(wanted)}: give each as a source of that name with the role 'part'"
 
 
 def _start(recipe: "Recipe", phase: "TrainPhase", earlier: list[str]) -> Iterator[str]:
@@ -48,6 +62,8 @@ def _start(recipe: "Recipe", phase: "TrainPhase", earlier: list[str]) -> Iterato
     if kind == "phase" and name not in earlier:
         known = ", ".join(earlier) or "none"
         yield f"phase {phase.name} starts from {name!r}, which is no earlier phase ({known})"
+    if phase.init == "parts" and not recipe.with_role("part"):
+        yield f"phase {phase.name} starts from parts, and no source has the role 'part'"
     if recipe.base and phase.init not in (f"source:{recipe.base.name}", *(f"phase:{name}" for name in earlier)):
         yield f"phase {phase.name} must start from source:{recipe.base.name} or an earlier phase"
     if kind == "source" and _roles(recipe).get(name) != "base":

@@ -27,6 +27,7 @@ from components.recipe import (
     TrainPhase,
 )
 from components.recipe.fields import Strict
+from components.recipe.sources import MODEL
 
 
 def read_recipe(path: Path, settings: Iterable[str] = ()) -> Recipe:
@@ -135,7 +136,7 @@ def _enter(place: Any, part: str, key: str) -> Any:
 
 
 def _absolute(path: str, folder: Path) -> str:
-    if path.startswith("shipped:") or is_package(path):
+    if path.startswith(("shipped:", MODEL)) or is_package(path):
         return path
     try:
         return str((folder / Path(path).expanduser()).resolve())

@@ -25,8 +25,9 @@ class TrainPhase(Strict):
     objective: str = Field("causal_lm", description="What is learnt.")
     init: str = Field(
         "random",
-        pattern=r"^(random|(phase|source):[a-z][a-z0-9_-]*)$",
-        description="First weights: random, phase:NAME, or source:NAME of the source with the role base.",
+        pattern=r"^(random|parts|(phase|source):[a-z][a-z0-9_-]*)$",
+        description="First weights: random, phase:NAME, source:NAME of the source with the role base, or parts: those of "
+        "the sources with the role part.",
         json_schema_extra=PLACE,  # what it names is an input, and counts by its digest; so for data
     )
     data: str = Field(
@@ -60,6 +61,10 @@ class TrainPhase(Strict):
     clip_norm: float = Field(1.0, gt=0, description="Longest gradient; a longer one is scaled down to it.")
     adapter: Adapter | None = Field(
         None, description="Train an adapter in place of the weights, as in `adapter = { rank = 16 }`."
+    )
+    freeze: tuple[str, ...] = Field(
+        (),
+        description='Weights that stay as they are: all whose names begin so, as in `freeze = ["model.vision_tower"]`.',
     )
     beta: float = Field(0.1, gt=0, description="How closely dpo keeps to the model it started from.")
     isolate_documents: bool = Field(
@@ -170,6 +175,8 @@ class TrainPhase(Strict):
             )
         if self.adapter and self.init == "random":
             raise ValueError("an adapter stands beside weights that are there: set init, or leave adapter out")
+        if self.adapter and self.freeze:
+            raise ValueError("beside an adapter all weights stay as they are: leave freeze out")
         if wrong := wrong_division(self):
             raise ValueError(wrong)
         if self.schedule == "wsd" and self.warmup + self.decay > 1:

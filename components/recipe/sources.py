@@ -1,5 +1,6 @@
 """What a recipe starts from: sources with their licence, origin and role."""
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -7,6 +8,9 @@ from pydantic import Field, model_validator
 from components.errors import SourceError
 from components.packages.names import is_package, package
 from components.recipe.fields import Name, Strict
+
+MODEL = "model:"
+"""How the path of a part begins."""
 
 
 class Source(Strict):
@@ -16,16 +20,26 @@ class Source(Strict):
     path: str = Field(
         min_length=1,
         description="A file or folder; shipped:NAME; or in a package: pypi:NAME==VERSION, sdist:NAME==VERSION, "
-        "npm:NAME@VERSION or debian:NAME, with !/PATH for one file or folder inside.",
+        "npm:NAME@VERSION or debian:NAME, with !/PATH for one file or folder inside. Of a part, model:NAME for the champion "
+        "of that name in this home, or model:NAME/VERSION.",
     )
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="What the file of a package must have; another one is refused."
     )
     licence: str = Field(min_length=1, description="SPDX identifier or 'public domain'.")
     origin: str = Field(min_length=1, description="Where it came from: URL or package and version.")
-    role: Literal["documents", "images", "labels", "instructions", "preferences", "evaluation", "base"] = Field(
-        "documents", description="What it is read as; base is a model to start from."
+    role: Literal["documents", "images", "labels", "instructions", "preferences", "evaluation", "base", "part"] = Field(
+        "documents",
+        description="What it is read as; base is a model to start from, part one of several that the model is joined from.",
     )
+
+    @model_validator(mode="after")
+    def _is_a_model(self) -> "Source":
+        if (self.role == "part") != self.path.startswith(MODEL):
+            raise ValueError(f"a part is model:NAME or model:NAME/VERSION, and nothing else is; got {self.path!r}")
+        if self.role == "part" and not re.fullmatch(rf"{MODEL}[a-z][a-z0-9_-]{{0,62}}(/[1-9][0-9]*)?", self.path):
+            raise ValueError(f"{self.path!r} is no model: write model:NAME or model:NAME/VERSION")
+        return self
 
     @model_validator(mode="after")
     def _names_a_package(self) -> "Source":

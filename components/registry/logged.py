@@ -57,8 +57,8 @@ def _save(model: Any, name: str, digest: str, export: Path, copy: Path, card: st
     weights = getattr(transformers, family.architecture).from_pretrained(export, use_safetensors=True, **local)
     weights.name_or_path = weights.config.name_or_path = name  # MLflow writes it down; a path means nothing elsewhere
     mlflow.transformers.save_model(
-        {"model": weights, **_processors(export, local)},
-        str(copy),
+        **_flavor(weights, export, family.pipeline, local),
+        path=str(copy),
         task=family.pipeline,
         mlflow_model=Model(artifact_path=model.artifact_location, model_uuid=model.model_id, model_id=model.model_id),
         metadata={DIGEST: digest},
@@ -73,14 +73,23 @@ def _save(model: Any, name: str, digest: str, export: Path, copy: Path, card: st
     (copy / "LICENSE.txt").unlink(missing_ok=True)
 
 
-def _processors(export: Path, local: dict[str, bool]) -> dict[str, Any]:
-    """What of the export reads texts, and images where it is for them."""
-    from transformers import AutoImageProcessor, AutoTokenizer
+def _flavor(weights: Any, export: Path, task: str, local: dict[str, bool]) -> dict[str, Any]:
+    """The model with what reads for it, as MLflow takes it: a processor of both kinds goes beside a pipeline of its own.
 
-    found: dict[str, Any] = {"tokenizer": AutoTokenizer.from_pretrained(export, **local)}
+    Such a model loads with `return_type="components"`: MLflow puts no pipeline together from a processor.
+    """
+    import transformers
+    from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
+
+    as_pipeline: Any = transformers.pipeline  # of its many forms none is for a task that is only known by name
+
+    if (export / "processor_config.json").is_file():
+        processor = AutoProcessor.from_pretrained(export, **local)
+        return {"transformers_model": as_pipeline(task, model=weights, processor=processor), "processor": processor}
+    found: dict[str, Any] = {"model": weights, "tokenizer": AutoTokenizer.from_pretrained(export, **local)}
     if (export / "preprocessor_config.json").is_file():
         found["image_processor"] = AutoImageProcessor.from_pretrained(export, **local)
-    return found
+    return {"transformers_model": found}
 
 
 def _signature() -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from components.serving.api_errors import ApiError
 from components.serving.forward import Forward
 from components.serving.loading import load
 from components.serving.prompts import Prompt, read_prompts
@@ -33,7 +34,7 @@ class Engine:
 
     def answers(self, job: dict[str, Any], cancelled: Callable[[], bool]) -> Iterator[Event]:
         """The events of `job` (see schema.py); raises ApiError before the first one if it cannot be done."""
-        prompts = read_prompts(self.loaded, job)
+        prompts = self.prompts(job)
         yield {"type": "start", "prompt_tokens": sum(len(prompt.ids) for prompt in prompts)}
         completion_tokens = 0
         for index in range(len(prompts) * job["n"]):
@@ -50,6 +51,12 @@ class Engine:
             following = ids[start + 1 : start + 1 + len(logits)]
             rows += [logprobs(row, token, num_top) for row, token in zip(logits, following, strict=False)]
         return rows
+
+    def prompts(self, job: dict[str, Any]) -> list[Prompt]:
+        """What `job` asks to be read, each within the context. Raises ApiError (400)."""
+        if any(message.get("images") for message in job["messages"] or ()):
+            raise ApiError(400, "This model reads no images.", param="messages")
+        return read_prompts(self.loaded, job)
 
     def room(self, prompt: Prompt) -> int:
         """Tokens that an answer to `prompt` may have: the last one is predicted and never read."""

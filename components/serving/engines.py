@@ -7,12 +7,14 @@ from components.serving.encoder import Encoder
 from components.serving.engine import Engine
 from components.serving.seq2seq import Seq2Seq
 from components.serving.towers import Towers
+from components.serving.visual import Visual
 
 ENGINES: dict[str, type[Engine] | type[Encoder] | type[Towers]] = {
     "decoder": Engine,
     "encoder": Encoder,
     "seq2seq": Seq2Seq,
     "towers": Towers,
+    "visual": Visual,
 }
 
 

@@ -40,9 +40,9 @@ class Forward:
         """Logits (vocabulary) of what follows `token`."""
         return self._read([token], 1)[-1]
 
-    def _read(self, ids: list[int], keep: int) -> Any:
+    def _read(self, ids: list[int], keep: int, **seen: Any) -> Any:
         import torch
 
         with torch.inference_mode():
-            out = self._model(input_ids=torch.tensor([ids]), use_cache=True, logits_to_keep=keep, **self._cache)
+            out = self._model(input_ids=torch.tensor([ids]), use_cache=True, logits_to_keep=keep, **self._cache, **seen)
         return out.logits[0]

@@ -51,4 +51,4 @@ def load(folder: Path, expected: str, loader: str = "AutoModelForCausalLM") -> L
     settings = getattr(model, "generation_config", None)
     ends = settings.eos_token_id if settings else None
     ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
-    return Loaded(model, tokenizer, model.config.max_position_embeddings, frozenset(ends))
+    return Loaded(model, tokenizer, model.config.get_text_config().max_position_embeddings, frozenset(ends))

@@ -18,15 +18,19 @@ class Prompt:
 def read_prompts(loaded: Loaded, job: dict[str, Any]) -> list[Prompt]:
     """The prompts of `job`, each within the model's context. Raises ApiError (400)."""
     if job["messages"] is not None:
-        prompts = [_conversation(loaded, job["messages"])]
+        prompts = [conversation(loaded, job["messages"])]
     else:
         prompts = [
             _text(loaded, prompt) if isinstance(prompt, str) else _ids(loaded, prompt) for prompt in job["prompts"]
         ]
+    return within(loaded, prompts, "prompt" if job["messages"] is None else "messages")
+
+
+def within(loaded: Loaded, prompts: list[Prompt], param: str) -> list[Prompt]:
+    """`prompts`, none of which is longer than the model's context. Raises ApiError (400) that names `param`."""
     for prompt in prompts:
         if len(prompt.ids) > loaded.context:
             message = f"The prompt has {len(prompt.ids)} tokens; this model's context holds {loaded.context}."
-            param = "prompt" if job["messages"] is None else "messages"
             raise ApiError(400, message, param=param, code=CONTEXT_EXCEEDED)
     return prompts
 
@@ -55,7 +59,8 @@ def _start(loaded: Loaded) -> list[int]:
     return [token]
 
 
-def _conversation(loaded: Loaded, messages: list[dict[str, str]]) -> Prompt:
+def conversation(loaded: Loaded, messages: list[dict[str, Any]]) -> Prompt:
+    """Messages through the chat template of the model. Raises ApiError (400)."""
     if not loaded.tokenizer.chat_template:
         message = "This model has no chat template, so it cannot chat; use /v1/completions."
         raise ApiError(400, message, param="model", code="no_chat_template")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MAX_PROMPTS = 256
+MAX_IMAGES = 16
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "best_of": (1,),
@@ -44,25 +45,39 @@ Stop = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Message(BaseModel):
-    """One turn of a conversation; content may be text or a list of text parts."""
+    """One turn of a conversation; content may be text or a list of parts, texts and images."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str
+    images: list[str] = Field([], max_length=MAX_IMAGES)
+    """Data URIs, in their order."""
 
-    @field_validator("content", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _joined(cls, content: Any) -> Any:
-        if not isinstance(content, list):
-            return content
-        if not all(isinstance(p, dict) and p.get("type") == "text" and isinstance(p.get("text"), str) for p in content):
-            raise ValueError("only parts of type 'text' are supported")
-        return "".join(part["text"] for part in content)
+    def _joined(cls, message: Any) -> Any:
+        parts = message.get("content") if isinstance(message, dict) else None
+        if not isinstance(parts, list):
+            return {**message, "images": []} if isinstance(message, dict) else message
+        texts, images = [], []
+        for part in parts:
+            match part:
+                case {"type": "text", "text": str(text)}:
+                    texts.append(text)
+                case {"type": "image_url", "image_url": {"url": str(url)}} | {
+                    "type": "image_url",
+                    "image_url": str(url),
+                }:
+                    images.append(url)
+                case _:
+                    raise ValueError("content holds a part that is neither text nor image_url")
+        return {**message, "content": "".join(texts), "images": images}
 
-    def plain(self) -> dict[str, str]:
+    def plain(self) -> dict[str, Any]:
         """As a chat template reads it; `developer` is the newer name of `system`."""
-        return {"role": "system" if self.role == "developer" else self.role, "content": self.content}
+        said = {"role": "system" if self.role == "developer" else self.role, "content": self.content}
+        return {**said, "images": self.images} if self.images else said
 
 
 class StreamOptions(BaseModel):

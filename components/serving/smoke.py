@@ -62,7 +62,16 @@ def _match(client: Any, model: str, prompt: str) -> dict[str, Any]:
     return {**found, "labels": answer["labels"]}
 
 
-def _ask(client: Any, model: str, prompt: str) -> str:
+def _look(client: Any, model: str, prompt: str) -> dict[str, Any]:
+    """About a white image, whole and streamed."""
+    return {
+        "said": _ask(
+            client, model, [{"type": "image_url", "image_url": {"url": WHITE}}, {"type": "text", "text": prompt}]
+        )
+    }
+
+
+def _ask(client: Any, model: str, prompt: Any) -> str:
     import openai
 
     common = {"model": model, "max_tokens": 24, "temperature": 0}
@@ -96,5 +105,5 @@ def _must(holds: bool, otherwise: str) -> None:
         raise ServiceError(f"The endpoint failed its smoke test: {otherwise}.")
 
 
-ASKED = {"decoder": _complete, "encoder": _embed, "seq2seq": _fill, "towers": _match}
+ASKED = {"decoder": _complete, "encoder": _embed, "seq2seq": _fill, "towers": _match, "visual": _look}
 """How a model is tried, by the engine that holds it."""

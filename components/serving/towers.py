@@ -1,19 +1,12 @@
 """Two towers behind the endpoint: texts and images become vectors, and an image finds the likeliest of some texts."""
 
-import base64
-import binascii
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from components.serving.api_errors import ApiError
 from components.serving.loading import verify
-
-IMAGE = "data:image/"
-AT_ONCE = 16
-MOST_PIXELS = 16 * 2**20
-"""Of an image in a request; a larger one is refused before it is unpacked."""
+from components.serving.pictures import DATA, picture
 
 
 class Towers:
@@ -49,8 +42,8 @@ class Towers:
 
     def _part(self, given: str | list[int]) -> Any:
         """An image as pixels, or a text as token ids. Raises ApiError (400)."""
-        if isinstance(given, str) and given.startswith(IMAGE):
-            return self._processor(_image(given), return_tensors="pt")["pixel_values"]
+        if isinstance(given, str) and given.startswith(DATA):
+            return self._processor(picture(given, "input"), return_tensors="pt")["pixel_values"]
         ids = self._tokenizer(given, split_special_tokens=True)["input_ids"] if isinstance(given, str) else given
         text = self._model.config.text_config
         if outside := [token for token in ids if token >= text.vocab_size]:
@@ -76,21 +69,3 @@ class Towers:
                     features = self._model.get_image_features(pixel_values=part)
                 found.append(getattr(features, "pooler_output", features))
         return normalize(torch.cat(found), dim=-1)
-
-
-def _image(uri: str) -> Any:
-    """The picture of a data URI, RGB. Raises ApiError (400)."""
-    from PIL import Image, UnidentifiedImageError
-
-    head, comma, content = uri.partition(",")
-    if not comma or not head.endswith(";base64"):
-        raise ApiError(400, "An image is data:image/png;base64,... (or jpeg, webp).", param="input")
-    try:
-        image = Image.open(io.BytesIO(base64.b64decode(content, validate=True)))
-        if image.width * image.height > MOST_PIXELS:
-            raise ApiError(400, f"The image has {image.width} x {image.height} pixels: too large.", param="input")
-        return image.convert("RGB")
-    except (binascii.Error, UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise ApiError(
-            400, "The image cannot be read: PNG, JPEG or WebP in base64 is expected.", param="input"
-        ) from None

@@ -156,12 +156,29 @@ class Pairs(Latents):
         return Row(tokens, np.full_like(tokens, IGNORED))
 
 
+class Questions(Latents):
+    """A chat and arrays (a picture) for each document, of which the answer is predicted."""
+
+    has_text = True
+
+    def __init__(self, samples: Samples, described: dict[str, Any]) -> None:
+        super().__init__(samples, described)
+        self._mask = _mapped(samples.path / "mask.bin", "uint8", described["num_tokens"])
+        self.num_tokens = described["num_tokens"] - self.num_documents
+
+    def row(self, number: int) -> Row:
+        """The whole chat."""
+        at = self._text(number)
+        return Row.shifted(self._tokens[at], self._mask[at])
+
+
 KINDS: dict[str, type[Kind]] = {
     "tokens": Tokens,
     "chats": Chats,
     "preferences": Preferences,
     "pairs": Pairs,
     "latents": Latents,
+    "questions": Questions,
 }
 
 

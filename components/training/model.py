@@ -1,5 +1,6 @@
 """The model that a phase starts from: fresh, or with the weights of an earlier export."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,8 @@ def fresh_model(config: TrainConfig, samples: Samples, init: Export | None = Non
         if config.size is None:
             assert init is not None, "what has no size of its own starts from a base"
             return construct(read_config(model_folder(init.path)))
-        return family(config.family).build(
-            config.size,
-            vocab_size=described["vocab_size"],
-            context=described["context"],
-            eos_token_id=described["eos_token_id"],
-            pad_token_id=described["pad_token_id"],
-            image_size=described.get("image_size"),
-        )
+        kind = family(config.family)
+        return kind.build(config.size, **kind.described(described))
 
 
 def initial_model(job: Job) -> nn.Module:
@@ -40,7 +35,21 @@ def initial_model(job: Job) -> nn.Module:
     model = fresh_model(job.config, job.samples, job.init)
     if job.init is not None:
         put_weights(model, exported_weights(job.init.path, type(model)), str(job.init.path))
-    return adapted(model, job.config.phase)
+    return frozen(adapted(model, job.config.phase), job.config.phase.freeze)
+
+
+def frozen(model: nn.Module, names: Sequence[str]) -> nn.Module:
+    """`model`, in which no weight whose name begins with one of `names` is trained. Raises TrainingError."""
+    for start in names:
+        found = [parameter for name, parameter in model.named_parameters() if name.startswith(start)]
+        if not found:
+            known = sorted({".".join(name.split(".")[:2]) for name, _ in model.named_parameters()})
+            raise TrainingError(f"freeze: no weight begins with {start!r}. Known: {', '.join(known)}.")
+        for parameter in found:
+            parameter.requires_grad_(False)
+    if not trained(model):
+        raise TrainingError(f"freeze = {list(names)} leaves no weight to train.")
+    return model
 
 
 def exported_weights(folder: Path, architecture: type[nn.Module]) -> dict[str, torch.Tensor]:

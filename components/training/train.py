@@ -94,7 +94,8 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     if found is None:
         raise TrainingError(f"Phase {job.config.phase.name} ended without a usable checkpoint in {job.checkpoints}.")
     phase = job.config.phase
-    model = initial_model(job) if phase.adapter else fresh_model(job.config, job.samples, job.init)
+    partly = phase.adapter or phase.freeze  # then a checkpoint has only a part of the weights
+    model = initial_model(job) if partly else fresh_model(job.config, job.samples, job.init)
     put_weights(model, found.tensors("model"), str(found.folder))
     num_trained = sum(p.numel() for p in trained(model).values())
     try:

@@ -78,11 +78,12 @@ def chats(config: TrainConfig, samples: Samples) -> datasets.Dataset:
     """Every chat once, in the order in which the phase takes them when it does not pack."""
     phase = config.phase.model_copy(update={"pack_chats": False})
     loader, rows = Loader.of(phase, samples), []
-    for index in range(loader.samples_per_epoch):
+    for index in range(loader.num_samples):
         batch = loader.samples([index])
         ids, labels = batch.input_ids[0].tolist(), batch.labels[0].tolist()
-        counted = [label != IGNORED for label in labels]
-        rows.append({"input_ids": [*ids, labels[-1]], "completion_mask": [0, *map(int, counted)]})
+        whole = ids if labels[-1] == IGNORED else [*ids, labels[-1]]  # a last token that is not learnt stands in no label
+        mask = [0, *(int(label != IGNORED) for label in labels)][: len(whole)]
+        rows.append({"input_ids": whole, "completion_mask": mask})
     return datasets.Dataset.from_list(rows)
 
 

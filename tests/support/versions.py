@@ -10,13 +10,19 @@ from components.steps import Step
 
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "tests" / "steps.json"
-BESIDE = {"train": ["components/models"], "curate": ["components/sources.py"]}
+BESIDE = {
+    "train": ["components/models"],
+    "join": ["components/models"],
+    "curate": ["components/sources.py"],
+    "questions": ["components/questions.py"],
+    "evaluate": ["components/questions.py"],
+}
 """What a step's verb uses beyond its own folder."""
 
 
 def steps() -> list[Step]:
     """Every step that the flows define."""
-    modules = [import_module(f"flows.{name}") for name in ("curation", "training", "evaluation", "scaling")]
+    modules = [import_module(f"flows.{name}") for name in ("bases", "curation", "training", "evaluation", "scaling")]
     found = {step.name: step for module in modules for step in vars(module).values() if isinstance(step, Step)}
     return [found[name] for name in sorted(found)]
 

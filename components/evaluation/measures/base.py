@@ -70,10 +70,9 @@ def load(export: Export, loader: str) -> tuple[Any, Any]:
         )
         .eval()
     )
-    if len(tokenizer) > model.config.vocab_size:
-        raise StoreError(
-            f"The tokenizer of {export.path} has {len(tokenizer)} tokens and its model {model.config.vocab_size}."
-        )
+    vocab_size = model.config.get_text_config().vocab_size
+    if len(tokenizer) > vocab_size:
+        raise StoreError(f"The tokenizer of {export.path} has {len(tokenizer)} tokens and its model {vocab_size}.")
     return model, tokenizer
 
 

@@ -92,14 +92,21 @@ def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Loss, torch.Tensor]
     """Cross-entropy of each label that counts, summed, and how many of them were the likeliest token.
 
     Padding stands on the right, where a causal model's earlier positions cannot see it: no attention mask is needed,
-    which keeps attention on its fast path. Positions that start anew in a row keep attention from crossing there.
+    which keeps attention on its fast path. Positions that start anew in a row keep attention from crossing there. What
+    samples hold beside text goes to the model by its name.
 
     The losses of a model's routers are part of the gradient, each micro-batch's with the weight of its targets, and
     not of the value: what is shown stays the cross-entropy, which a dense model can be compared by.
     """
     routed = has_experts(getattr(model, "config", None))
     asked = {"output_router_logits": True} if routed else {}
-    inputs = {"input_ids": batch.input_ids, "position_ids": batch.position_ids, "use_cache": False, **asked}
+    inputs = {
+        "input_ids": batch.input_ids,
+        "position_ids": batch.position_ids,
+        "use_cache": False,
+        **batch.tensors,
+        **asked,
+    }
     loss, correct, found = summed_cross_entropy(model, batch.labels, **inputs)
     num_targets = int((batch.labels != IGNORED).sum())
     if routed:

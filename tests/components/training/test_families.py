@@ -14,10 +14,13 @@ from components.evaluation.evaluate import evaluate
 from components.models import families, family, family_of
 from components.preparation.pairs import prepare_pairs
 from components.preparation.prepare import prepare
+from components.preparation.questions import prepare_questions
 from components.recipe import EvaluateConfig, PrepareConfig
 from components.recipe.images import ImagesConfig, ImageSet
 from components.serving.engines import open_engine
+from components.training.adapters import trained
 from components.training.config import Job
+from components.training.export import export
 from components.training.loader import Loader
 from components.training.model import exported_weights, initial_model
 from components.training.objectives import objective
@@ -41,22 +44,35 @@ def corpora(samples, tmp_path_factory):
     return {"documents": Corpus(documents), "images": Corpus(images)}
 
 
+READERS = {"tokens": prepare, "pairs": prepare_pairs, "questions": prepare_questions}
+PARTS = {"language": "llama", "eyes": "clip"}
+
+
 @pytest.fixture(scope="session")
 def samples_for(tmp_path_factory, corpora):
     """A function: the corpus of a family as it reads it."""
     made = {}
 
     def samples(name):
-        kind, read = family(name).processor, {"documents": prepare, "images": prepare_pairs}[family(name).corpus]
+        kind = family(name).processor, family(name).samples
         if kind not in made:
-            folder = tmp_path_factory.mktemp(kind) / "samples"
+            folder = tmp_path_factory.mktemp("-".join(kind)) / "samples"
             folder.mkdir()
-            config = PrepareConfig(vocab_size=512, context=64, processor=kind)
-            read(config, corpora[family(name).corpus], out=folder, scratch=folder, **QUIET)
+            config = PrepareConfig(vocab_size=512, context=64, processor=kind[0])
+            parts = [fresh(PARTS[part], samples(PARTS[part]), tmp_path_factory) for part in family(name).parts]
+            READERS[kind[1]](config, corpora[family(name).corpus], *parts, out=folder, scratch=folder, **QUIET)
             made[kind] = Samples(folder)
         return made[kind]
 
     return samples
+
+
+def fresh(name, samples, tmp_path_factory):
+    """An export of a model that has learnt nothing."""
+    out = tmp_path_factory.mktemp(name)
+    model = family(name).build("debug", **family(name).described(samples.json("samples.json")))
+    export(model, samples, out)
+    return Export(out)
 
 
 def blind(samples):
@@ -72,6 +88,8 @@ def config(configure):
     def make(name, /, **fields):
         rate, tokens = {"documents": (1e-2, 25_000), "images": (1e-3, 9_000)}[family(name).corpus]
         chosen = {"objective": family(name).objectives[0], "tokens": tokens, "learning_rate": rate, **fields}
+        if family(name).parts:
+            chosen |= {"freeze": ("model.vision_tower",), "tokens": 25_000}
         return configure(**chosen).model_copy(update={"family": name})
 
     return make
@@ -85,7 +103,7 @@ def test_gradients_reach_every_parameter_and_a_seed_gives_the_same_weights(name,
     chosen = objective(job.config.phase.objective).of(job.config.phase, job.samples)
     batch = Loader(job.samples, batch_size=8, seed=0).batch(0)
     chosen.loss(model, batch).loss_sum.backward()
-    assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+    assert [key for key, p in trained(model).items() if p.grad is None or not p.grad.any()] == []
 
 
 @pytest.mark.parametrize("name", families())
