@@ -5,6 +5,7 @@ from typing import Any
 from components.errors import UnknownRef
 from components.ledger import Ledger, promotion, queries, runs
 from components.ledger.tables import RunRow, VersionRow
+from components.recipe.sources import MODEL
 from components.store import Store
 from flows.refs import Ref, look_up
 
@@ -108,11 +109,23 @@ def models(ledger: Ledger) -> list[dict[str, Any]]:
         candidate = promotion.latest_candidate(ledger, row.name, row.digest)
         decision = promotion.decision(ledger, candidate.id) if candidate else None
         status = decision.decision if decision else "waiting" if candidate else "base"
-        aliases = _aliases(ledger, row)
-        rows.append(
-            {"name": row.name, "version": row.version, "digest": row.digest, "aliases": aliases, "status": status}
-        )
+        made = {"name": row.name, "version": row.version, "digest": row.digest, "aliases": _aliases(ledger, row)}
+        rows.append({**made, "status": status, "stale": _outdated_parts(ledger, row.run)})
     return rows
+
+
+def _outdated_parts(ledger: Ledger, name: str) -> list[str]:
+    """The models that a run took as parts for being champions, and that are not any more."""
+    run = runs.run(ledger, name)
+    if run is None or not run.resolved:
+        return []
+    taken = [
+        (source["path"].removeprefix(MODEL), run.resolved["sources"][source["name"]]["digest"])
+        for source in run.recipe["sources"]
+        if source["role"] == "part" and "/" not in source["path"]
+    ]
+    champions = {part: promotion.champion(ledger, part) for part, _ in taken}
+    return [part for part, digest in taken if (now := champions[part]) and now.digest != digest]
 
 
 def _aliases(ledger: Ledger, row: VersionRow) -> list[str]:

@@ -121,7 +121,7 @@ def passage(recipe: Recipe, flow: str, flow_run: str, flow_run_name: str, door: 
 
 def resolve(recipe: Recipe, ledger: Ledger, here: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     """Every name in a recipe as a digest: sources by content, the champion by what it is now. `say` hears of downloads."""
-    parts = {source.name: _model(source, ledger) for source in recipe.with_role("part")}
+    parts = {source.name: part_version(source, ledger) for source in recipe.with_role("part")}
     sources = {source.name: _found(source, here, say) for source in recipe.sources if source.name not in parts}
     for source in sources.values():
         work.add_source(ledger, SourceRow(**source))
@@ -130,7 +130,7 @@ def resolve(recipe: Recipe, ledger: Ledger, here: Settings, say: Callable[[str],
     return {"sources": sources, "champion": champion.digest if champion else None}
 
 
-def _model(source: Source, ledger: Ledger) -> dict[str, Any]:
+def part_version(source: Source, ledger: Ledger) -> dict[str, Any]:
     """The version that a part names: the champion, or the one given. Raises SourceError where there is none."""
     name, _, version = source.path.removeprefix(MODEL).partition("/")
     if version:

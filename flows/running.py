@@ -116,9 +116,12 @@ def _submitted(asked: argparse.Namespace, recipe: Recipe, here: Settings, flow: 
     """Submit `recipe` to `flow`, watch its run and say how it ended; the exit status."""
     from flows.display import Watcher, print_summary
     from flows.launch import follow, submit, summary
+    from flows.passage import part_version
 
-    housekeeping.ready(here, housekeeping.say)
     ledger = Ledger(here.ledger_url)
+    for source in recipe.with_role("part"):
+        part_version(source, ledger)
+    housekeeping.ready(here, housekeeping.say)
     row = submit(recipe, here, ledger, flow)
     housekeeping.say(f"run {row.id}")
     # A restarted Ray serves nothing: what should be served comes back while the run goes on.

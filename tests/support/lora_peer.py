@@ -81,7 +81,9 @@ def chats(config: TrainConfig, samples: Samples) -> datasets.Dataset:
     for index in range(loader.num_samples):
         batch = loader.samples([index])
         ids, labels = batch.input_ids[0].tolist(), batch.labels[0].tolist()
-        whole = ids if labels[-1] == IGNORED else [*ids, labels[-1]]  # a last token that is not learnt stands in no label
+        whole = (
+            ids if labels[-1] == IGNORED else [*ids, labels[-1]]
+        )  # a last token that is not learnt stands in no label
         mask = [0, *(int(label != IGNORED) for label in labels)][: len(whole)]
         rows.append({"input_ids": whole, "completion_mask": mask})
     return datasets.Dataset.from_list(rows)
