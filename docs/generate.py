@@ -32,6 +32,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "Top of the file": recipe.Recipe,
     "[[sources]]": recipe.Source,
     "[curate]": recipe.CurateConfig,
+    "[images]": recipe.ImagesConfig,
+    "[[images.sets]]": recipe.ImageSet,
     "[prepare]": recipe.PrepareConfig,
     "[[train]]": recipe.TrainPhase,
     "[train.adapter]": recipe.Adapter,
