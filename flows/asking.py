@@ -123,14 +123,20 @@ def verify(asked: argparse.Namespace) -> int:
 
 
 def export(asked: argparse.Namespace) -> int:
-    """Copy a model's folder out of the store."""
+    """Copy a model's folder out of the store, or write it as one GGUF file."""
     here = settings()
     row = refs.model_version(Ledger(here.ledger_url), asked.model)
     stored, to = Store(here.store).open(row.digest, verify=True), Path(asked.to)
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise InputError(f"{to} exists and is not an empty folder.")
+    as_gguf = to.suffix == ".gguf"
+    if to.exists() and (as_gguf or not to.is_dir() or any(to.iterdir())):
+        raise InputError(f"{to} exists{'' if as_gguf else ' and is not an empty folder'}.")
     try:
-        shutil.copytree(stored.path, to, dirs_exist_ok=True)
+        if as_gguf:
+            from components.bases.gguf import write_gguf
+
+            write_gguf(stored.path, to, f"{row.name}/{row.version}")
+        else:
+            shutil.copytree(stored.path, to, dirs_exist_ok=True)
     except OSError as error:
         raise HeadwaterError(f"{to} cannot be written: {error}") from None
     found = {"name": row.name, "version": row.version, "digest": row.digest, "path": str(to.absolute())}

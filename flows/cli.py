@@ -111,9 +111,9 @@ def _asking_commands(add) -> None:  # type: ignore[no-untyped-def]
     diff.add_argument("a", help=REF)
     diff.add_argument("b", help=REF)
     add("verify", "flows.asking:verify", "recompute every digest: store, checkpoints and MLflow's copies")
-    export = add("export", "flows.asking:export", "copy a model as a standard Hugging Face folder")
+    export = add("export", "flows.asking:export", "copy a model as a standard Hugging Face folder, or as a GGUF file")
     export.add_argument("model", metavar="MODEL[/VERSION]")
-    export.add_argument("--to", required=True, metavar="DIR")
+    export.add_argument("--to", required=True, metavar="PLACE", help="a folder, or a file that ends in .gguf")
     add("reproduce", "flows.cli:not_yet", "run a version's recipe anew and compare (not yet)").add_argument("version")
 
 
