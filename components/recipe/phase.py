@@ -73,6 +73,12 @@ class TrainPhase(Strict):
     pack_chats: bool = Field(
         False, description="For sft: several chats in one row of the context, each with attention of its own."
     )
+    shift_pixels: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="For contrastive: how far each image is moved to a random side, anew each time that it is seen.",
+    )
     precision: Literal["fp32", "bf16", "fp8", "auto"] = Field(
         "fp32",
         description="Of the products; weights, gradients and optimizer state are fp32. auto is bf16 where the hardware "
@@ -166,6 +172,7 @@ class TrainPhase(Strict):
             ("isolate_documents", "causal_lm"),
             ("text_steps", "causal_lm"),
             ("pack_chats", "sft"),
+            ("shift_pixels", "contrastive"),
         ):
             if getattr(self, option) and self.objective != objective:
                 raise ValueError(f"{option} is for the objective {objective}, not for {self.objective}")

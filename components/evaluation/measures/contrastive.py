@@ -10,8 +10,6 @@ from components.evaluation.scoring import Floats
 from components.recipe import EvaluateConfig
 
 AT_ONCE = 128
-PER_STYLE = 200
-"""Training captions whose mean stands for a style."""
 EXAMPLES, NEAREST = 16, 3
 
 
@@ -20,7 +18,8 @@ def measure(given: Given) -> Content:
 
     concept_recall: images of concepts that were never seen, among their captions. style_recall: of concepts that were
     seen in another style only. `..._times_chance` is the quotient. style_accuracy: held-out images whose style, told by
-    the mean of training captions of each style, is right (zero-shot, Radford et al. 2021).
+    the mean of the training captions of each style, made as long as the other, is right (zero-shot with an ensemble of
+    prompts, Radford et al. 2021).
     """
     towers = Towers(given)
     train, held_out = _rows(given, "train"), _rows(given, "held_out")
@@ -112,8 +111,8 @@ def _recall(kind: str, images: Floats, texts: Floats) -> dict[str, Any]:
 
 def _style_accuracy(towers: Towers, train: Sequence[Any], held_out: Sequence[Any], images: Floats) -> dict[str, Any]:
     styles = sorted({row["style"] for row in train})
-    means = [towers.texts([r["text"] for r in train if r["style"] == style][:PER_STYLE]).mean(0) for style in styles]
-    told = (images @ np.stack(means).T).argmax(1)
+    captions = [towers.texts([row["text"] for row in train if row["style"] == style]).mean(0) for style in styles]
+    told = (images @ np.stack([mean / np.linalg.norm(mean) for mean in captions]).T).argmax(1)
     right = np.array([styles[number] == row["style"] for number, row in zip(told, held_out, strict=True)])
     value = float(right.mean())
     return score(value, float(np.sqrt(value * (1 - value) / len(right))), "fraction")

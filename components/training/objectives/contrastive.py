@@ -8,23 +8,49 @@ and the gradient is that of the whole batch, whatever its division over micro-ba
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
+from components.artifacts import Samples
+from components.recipe import TrainPhase
 from components.training.batch import Batch
+from components.training.draws import Draws
 from components.training.group import Group
 from components.training.objectives.base import Loss, Objective
 
+PIXELS = "pixel_values"
+"""The array of images."""
 MAX_SCALE = math.log(100)
 """The logits are scaled by at most 100, as in the paper; the model holds the logarithm."""
 
 
-def loss(model: nn.Module, batch: Batch) -> Loss:
+def settings(phase: TrainPhase, samples: Samples) -> dict[str, Any]:
+    """How far images are moved, and the seed that says where to."""
+    return {"shift": phase.shift_pixels, "seed": phase.seed} if phase.shift_pixels else {}
+
+
+def loss(model: nn.Module, batch: Batch, *, shift: int = 0, seed: int = 0) -> Loss:
     """The loss of `batch` by itself, summed over its pairs."""
-    images, texts = embed(model, batch)
+    images, texts = embed(model, moved(batch, shift, seed))
     return matching(images, texts, model.logit_scale)  # type: ignore[arg-type]
+
+
+def moved(batch: Batch, shift: int, seed: int) -> Batch:
+    """`batch` with each image moved by up to `shift` pixels to all sides, its edge repeated where it has left.
+
+    Where to follows from the seed and the sample's global index: anew each time that it is seen.
+    """
+    if not shift:
+        return batch
+    pixels = batch.tensors[PIXELS]
+    size, wide = pixels.shape[-1], pad(pixels, (shift,) * 4, mode="replicate")
+    places = [Draws("shift", seed, index).below(2 * shift + 1, 2).tolist() for index in batch.indices.tolist()]
+    cut = [image[:, y : y + size, x : x + size] for image, (y, x) in zip(wide, places, strict=True)]
+    return replace(batch, tensors={**batch.tensors, PIXELS: torch.stack(cut)})
 
 
 def embed(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,12 +70,15 @@ def matching(images: torch.Tensor, texts: torch.Tensor, log_scale: torch.Tensor)
     return Loss(both / 2, len(logits), {"accuracy": (logits.detach().argmax(-1) == partners).sum()})
 
 
-def accumulate(model: nn.Module, micro_batches: Sequence[Batch], group: Group) -> Iterator[Loss]:
+def accumulate(
+    model: nn.Module, micro_batches: Sequence[Batch], group: Group, *, shift: int = 0, seed: int = 0
+) -> Iterator[Loss]:
     """Add this worker's part of the whole batch's gradient to the parameters' `grad`; see `Objective.backward`.
 
     The sums of the batch and the gradient of the scale are counted with the very first micro-batch alone. Embedding
     twice must give the same, so the model has no dropout.
     """
+    micro_batches = [moved(batch, shift, seed) for batch in micro_batches]
     scale: nn.Parameter = model.logit_scale  # type: ignore[assignment]
     with torch.no_grad():
         scale.clamp_(max=MAX_SCALE)
@@ -92,4 +121,4 @@ def _gathered(own: list[torch.Tensor], group: Group) -> tuple[slice, list[torch.
     return place, everyone
 
 
-OBJECTIVE = Objective(kind="pairs", loss=loss, metrics=("accuracy",), accumulate=accumulate)
+OBJECTIVE = Objective(kind="pairs", loss=loss, metrics=("accuracy",), settings=settings, accumulate=accumulate)
