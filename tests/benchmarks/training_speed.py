@@ -163,6 +163,7 @@ def config(name: str, steps: int, precision: str) -> TrainConfig:
         tokens=steps * BATCH * CONTEXT,
         batch_size=BATCH,
         learning_rate=1e-3,
+        checkpoint_seconds=30,  # one in the middle and one at the end, as the peers write them
         **OURS.get(name, {}),
     )
     return TrainConfig(family="llama", size="15m", phase=phase)
