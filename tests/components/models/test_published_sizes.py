@@ -46,6 +46,11 @@ def test_of_experts_only_those_that_work_on_a_token_are_active(name, size):
     assert (sum(p.numel() for p in model.parameters()), active_parameters(model)) == WITH_EXPERTS[name, size]
 
 
+@pytest.mark.parametrize(("size", "millions"), [("base", 149), ("large", 395)])
+def test_modernbert_has_the_millions_of_its_model_cards(size, millions):
+    assert family("modernbert").parameters(size) // 10**6 == millions
+
+
 ENCODERS = {"base": (109_482_240, 109_514_298), "large": (335_141_888, 335_174_458)}
 
 
