@@ -9,7 +9,7 @@ from components.artifacts import SourceFiles
 from components.curation.corpus import ROWS_PER_GROUP, write_summary
 from components.recipe.images import ImagesConfig
 
-COLUMNS = ("id", "source", "licence", "origin", "path", "concept", "style", "text", "held")
+COLUMNS = ("id", "source", "licence", "origin", "path", "concept", "style", "text", "style_text", "held")
 EXAMPLES, SHOWN = 3, 24
 
 

@@ -77,7 +77,8 @@ def _picture(
     name = path.name if path == source.path else path.relative_to(source.path).as_posix()
     concept = captions.concept(path.stem)
     row: dict[str, Any] = {"source": source.name, "licence": source.licence, "origin": source.origin, "path": name}
-    row |= {"concept": concept, "style": chosen.style, "text": "", "image": b"", "rule": None, "reason": "", "held": ""}
+    row |= {"style_text": chosen.style_caption.format(style=chosen.style), "concept": concept, "style": chosen.style}
+    row |= {"text": "", "image": b"", "rule": None, "reason": "", "held": ""}
     if label is None:
         where = f"{chosen.labels} names no {concept}" if chosen.labels else "no text lies beside it"
         return _dropped(row, "unlabelled", where)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from components.models import family
 from components.planning.compute import bytes_per_token
 from components.recipe import Recipe, TrainPhase
+from components.recipe.images import ONCE_MORE
 
 MARKS = 4
 """Tokens that stand for the turns of a chat of one question and its answer."""
@@ -70,7 +71,8 @@ def _pairs(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:
     styles = 1 - recipe.images.held_out_styles / max(1, len(recipe.images.sets))
     images = (data.num_images or 1) * (1 - recipe.images.held_out) * styles
     asked = family(recipe.family).samples == "questions"
-    times, each = (QUESTIONS, QUESTION) if asked else (1, CAPTION)
+    styled = sum(bool(chosen.style_caption) for chosen in recipe.images.sets) / len(recipe.images.sets)
+    times, each = (QUESTIONS, QUESTION) if asked else (1 + styled / ONCE_MORE, CAPTION)
     samples = phase.tokens / each if phase.tokens is not None else (phase.epochs or 0) * images * times
     steps = max(1, math.ceil(samples / phase.batch_size))
     return steps, steps * phase.batch_size * each

@@ -10,6 +10,7 @@ from components.errors import EmptyResult
 from components.preparation.packing import Packing
 from components.preparation.processors import processor
 from components.recipe import PrepareConfig
+from components.recipe.images import ONCE_MORE
 
 PIXELS = "pixel_values"
 
@@ -24,17 +25,27 @@ def prepare_pairs(config: PrepareConfig, corpus: Corpus, *, out: Path, scratch: 
 
     rows = pq.read_table(corpus.documents("train")).to_pylist()
     kind = processor(config.processor)
-    kind.save(kind.train((row["text"] for row in rows), config.vocab_size), out / "processor", config.context)
+    kind.save(
+        kind.train((text for row in rows for text in (row["text"], row["style_text"]) if text), config.vocab_size),
+        out / "processor",
+        config.context,
+    )
     size = save_image_processor(rows[0]["image"], out / "processor")
     tokenizer = AutoTokenizer.from_pretrained(out / "processor", local_files_only=True)
-    encoded = [tokenizer(row["text"], split_special_tokens=True)["input_ids"] for row in rows]
-    fitting = [(row, ids) for row, ids in zip(rows, encoded, strict=True) if len(ids) <= config.context]
+    pairs = [(number, row["text"]) for number, row in enumerate(rows)]
+    pairs += [
+        (number, row["style_text"]) for number, row in enumerate(rows) if row["style_text"] and number % ONCE_MORE == 0
+    ]
+    encoded = [(number, tokenizer(text, split_special_tokens=True)["input_ids"]) for number, text in pairs]
+    fitting = [(number, ids) for number, ids in encoded if len(ids) <= config.context]
     if not fitting:
-        raise EmptyResult(f"None of {len(rows)} captions fits into the context of {config.context} tokens: raise it.")
+        raise EmptyResult(f"None of {len(pairs)} captions fits into the context of {config.context} tokens: raise it.")
     packing = Packing(out, kind="pairs", vocab_size=len(tokenizer))
-    for row, ids in fitting:
+    for number, ids in fitting:
+        row = rows[number]
         packing.add(ids, id=row["id"], source=row["source"], licence=row["licence"])
-    np.save(out / f"{PIXELS}.npy", pixels([row["image"] for row, _ in fitting], out / "processor", report))
+    seen = pixels([row["image"] for row in rows], out / "processor", report)
+    np.save(out / f"{PIXELS}.npy", seen[[number for number, _ in fitting]])
     described = packing.close(
         context=config.context,
         eos_token_id=tokenizer.eos_token_id,
@@ -47,7 +58,7 @@ def prepare_pairs(config: PrepareConfig, corpus: Corpus, *, out: Path, scratch: 
         "num_documents": described["num_documents"],
         "num_tokens": described["num_tokens"],
         "vocab_size": described["vocab_size"],
-        "num_too_long": len(rows) - len(fitting),
+        "num_too_long": len(pairs) - len(fitting),
     }
 
 

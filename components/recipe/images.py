@@ -3,7 +3,7 @@
 from string import Formatter
 from typing import TYPE_CHECKING
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from components.recipe.fields import Budget, Name, Strict
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from components.recipe import Recipe
 
 PARTS = ("style", "label", "tags")
+ONCE_MORE = 4
+"""Of so many pictures one is learnt once more, with the caption of its style."""
 
 
 class ImageSet(Strict):
@@ -24,17 +26,23 @@ class ImageSet(Strict):
         "of the .txt file beside an image is its label.",
     )
     caption: str = Field("{label}", min_length=1, description="With {style}, {label} and {tags} in it.")
+    style_caption: str = Field(
+        "",
+        description="A caption of the style alone, with which every fourth picture is learnt once more: by it an image's "
+        "style is told.",
+    )
 
-    @field_validator("caption")
+    @field_validator("caption", "style_caption")
     @classmethod
-    def _known_parts(cls, given: str) -> str:
+    def _known_parts(cls, given: str, info: ValidationInfo) -> str:
+        known = PARTS[:1] if info.field_name == "style_caption" else PARTS
         try:
             parts = [(name, form, how) for _, name, form, how in Formatter().parse(given) if name is not None]
         except ValueError as error:
             raise ValueError(f"{given!r} is no caption: {error}") from None
         for name, form, how in parts:
-            if name not in PARTS or form or how:
-                raise ValueError(f"{given!r} asks for {{{name}}}. Known: {', '.join(f'{{{p}}}' for p in PARTS)}")
+            if name not in known or form or how:
+                raise ValueError(f"{given!r} asks for {{{name}}}. Known: {', '.join(f'{{{p}}}' for p in known)}")
         return given
 
 

@@ -17,9 +17,9 @@ def measure(given: Given) -> Content:
     """Recall at 1 from image to text, with standard errors over images; chance is one over the number of texts.
 
     concept_recall: images of concepts that were never seen, among their captions. style_recall: of concepts that were
-    seen in another style only. `..._times_chance` is the quotient. style_accuracy: held-out images whose style, told by
-    the mean of the training captions of each style, made as long as the other, is right (zero-shot with an ensemble of
-    prompts, Radford et al. 2021).
+    seen in another style only. `..._times_chance` is the quotient. style_accuracy: held-out images whose style is told
+    right by the caption of each style, or by the mean of its training captions where it has none (zero-shot with one
+    prompt or an ensemble of them, Radford et al. 2021).
     """
     towers = Towers(given)
     train, held_out = _rows(given, "train"), _rows(given, "held_out")
@@ -111,8 +111,13 @@ def _recall(kind: str, images: Floats, texts: Floats) -> dict[str, Any]:
 
 def _style_accuracy(towers: Towers, train: Sequence[Any], held_out: Sequence[Any], images: Floats) -> dict[str, Any]:
     styles = sorted({row["style"] for row in train})
-    captions = [towers.texts([row["text"] for row in train if row["style"] == style]).mean(0) for style in styles]
-    told = (images @ np.stack([mean / np.linalg.norm(mean) for mean in captions]).T).argmax(1)
+    given = {row["style"]: row["style_text"] for row in train}
+    if all(given.values()):
+        words = towers.texts([given[style] for style in styles])
+    else:
+        captions = [towers.texts([row["text"] for row in train if row["style"] == style]).mean(0) for style in styles]
+        words = np.stack([mean / np.linalg.norm(mean) for mean in captions])
+    told = (images @ words.T).argmax(1)
     right = np.array([styles[number] == row["style"] for number, row in zip(told, held_out, strict=True)])
     value = float(right.mean())
     return score(value, float(np.sqrt(value * (1 - value) / len(right))), "fraction")
