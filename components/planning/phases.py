@@ -19,6 +19,9 @@ PROCESS_BYTES = 450 * 2**20
 """What a worker is assumed to hold before it has a model (Python, torch, transformers) where it was not measured."""
 START_SECONDS = 20.0
 """Ray Train before and after its work."""
+SERVICES_CORES = 0.2
+"""Of this machine, taken by Ray, Prefect and MLflow beside a loop that keeps all cores busy: what the plan of two recipes
+lacked (docs/performance.md)."""
 ADAPTER_RANK = 16
 """Of the adapter that a phase which trains all weights is compared with."""
 
@@ -108,7 +111,7 @@ def phase_plan(
     steps, tokens = length(phase, recipe, data)
     work, workers = work_of(phase, recipe, shapes, tokens), phase.most_workers
     held = memory_here(phase, work, cost)
-    loop = _measured_loop(phase, steps, cost) if cost else work.flops / _assumed_rate(phase, machine)
+    loop = _measured_loop(phase, steps, cost, machine) if cost else work.flops / _assumed_rate(phase, machine)
     based = phase.init != "random"
     other = work._replace(adapter_rank=ADAPTER_RANK if work.adapter_rank is None else None)
     return PhasePlan(
@@ -175,8 +178,10 @@ def _assumed_rate(phase: TrainPhase, machine: Machine) -> float:
     return machine.flops * cores(phase, machine) / machine.threads * UTILISATION
 
 
-def _measured_loop(phase: TrainPhase, steps: int, cost: StepCost) -> float:
-    stepping = cost.first_seconds + steps * cost.step_seconds
+def _measured_loop(phase: TrainPhase, steps: int, cost: StepCost, machine: Machine) -> float:
+    """Steps were tried with the machine to themselves; a run's share it with the services where they need every core."""
+    left = machine.cores - SERVICES_CORES if cores(phase, machine) == machine.cores > 1 else machine.cores
+    stepping = cost.first_seconds + steps * cost.step_seconds * machine.cores / left
     return stepping + stepping // phase.checkpoint_seconds * cost.checkpoint_seconds
 
 

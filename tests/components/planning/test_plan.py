@@ -15,7 +15,7 @@ from components.planning.budget import Data
 from components.planning.compute import attention_flops, bytes_per_token
 from components.planning.machine import Machine, measure
 from components.planning.memory import activations
-from components.planning.phases import START_SECONDS, StepCost
+from components.planning.phases import SERVICES_CORES, START_SECONDS, StepCost
 from components.planning.plan import plan
 from components.recipe.file import validated
 
@@ -71,8 +71,12 @@ def test_real_steps_take_the_place_of_formulas():
     )
     phase = {**PRETRAIN, "checkpoint_seconds": 10.0}
     (planned,) = plan(make_recipe(phase), MACHINE, SOURCES, measured={"pretrain": cost}).phases
-    stepping = 2.0 + 0.5 * planned.steps
-    assert planned.loop_seconds == stepping + stepping // 10
+    shared = 0.5 * MACHINE.cores / (MACHINE.cores - SERVICES_CORES)  # two workers need both cores
+    stepping = 2.0 + shared * planned.steps
+    assert planned.loop_seconds == pytest.approx(stepping + stepping // 10)
+    (alone,) = plan(make_recipe({**phase, "num_workers": 1}), MACHINE, SOURCES, measured={"pretrain": cost}).phases
+    stepping = 2.0 + 0.5 * alone.steps
+    assert alone.loop_seconds == pytest.approx(stepping + stepping // 10)
     assert planned.memory.total == 900_000_000
     assert planned.memory.process == 300_000_000
     assert planned.memory_bytes == 2 * 900_000_000
