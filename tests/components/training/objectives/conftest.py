@@ -16,8 +16,11 @@ from transformers import (
     BertForMaskedLM,
     CLIPConfig,
     CLIPModel,
+    CLIPVisionConfig,
     LlamaConfig,
     LlamaForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -29,6 +32,8 @@ from components.training.objectives import objective
 from components.training.objectives.base import Objective
 
 SENTINELS = 8
+PICTURE, PATCHES = 511, 4
+"""The token that stands for a picture, and how many of it do."""
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +91,11 @@ def make_model(name):
             return CLIPModel(config)
         case "rectified_flow":
             return Velocity()
+        case "visual_sft":
+            text = LlamaConfig(vocab_size=512, **small, num_key_value_heads=1)
+            vision = CLIPVisionConfig(**small, image_size=8, patch_size=4)
+            shape = {"image_token_index": PICTURE, "image_seq_length": PATCHES, "vision_feature_layer": -1}
+            return LlavaForConditionalGeneration(LlavaConfig(vision_config=vision, text_config=text, **shape))
         case _:
             return LlamaForCausalLM(LlamaConfig(vocab_size=512, **small, num_key_value_heads=1))
 
@@ -136,6 +146,22 @@ def pairs(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def questions(tmp_path_factory):
+    """14 images of noise with a question of 3 tokens and an answer of 2 to 5, which is ended by token 0."""
+    folder, chance = tmp_path_factory.mktemp("questions") / "samples", np.random.default_rng(0)
+    answers = [[*chance.integers(4, PICTURE, 2 + number % 4), 0] for number in range(14)]
+    chats = [[2, *[PICTURE] * PATCHES, *chance.integers(4, PICTURE, 3), 3, *answer] for answer in answers]
+    mask = [[0] * (len(chat) - len(answer)) + [1] * len(answer) for chat, answer in zip(chats, answers, strict=True)]
+    pixels = chance.normal(size=(14, 3, 8, 8)).astype(np.float16)
+    described = {"dtype": "uint16", "num_tokens": sum(map(len, chats)), "vocab_size": 512, "context": 32}
+    samples = write_arrays(folder, "questions", {"pixel_values": pixels}, **described, pad_token_id=1, eos_token_id=0)
+    np.concatenate(chats).astype(np.uint16).tofile(folder / "tokens.bin")
+    np.concatenate(mask).astype(np.uint8).tofile(folder / "mask.bin")
+    np.save(folder / "offsets.npy", np.cumsum([0, *map(len, chats)]))
+    return samples
+
+
+@pytest.fixture(scope="session")
 def latents(tmp_path_factory):
     """20 latents with text embeddings."""
     shapes = {"latents": (4, 6, 6), "encoder_hidden_states": (3, 6), "pooled_projections": (5,)}
@@ -145,10 +171,10 @@ def latents(tmp_path_factory):
 
 
 @pytest.fixture
-def case(samples, special, chats, preferences, pairs, latents):
+def case(samples, special, chats, preferences, pairs, latents, questions):
     """A function: the objective with its model and its samples, with fields of the phase changed."""
     by_kind: dict[str, Any] = {"tokens": samples, "chats": chats, "preferences": preferences}
-    by_kind |= {"pairs": pairs, "latents": latents}
+    by_kind |= {"pairs": pairs, "latents": latents, "questions": questions}
 
     def make(name, **fields):
         chosen = objective(name)

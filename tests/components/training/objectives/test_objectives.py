@@ -69,6 +69,18 @@ def test_gradient_of_micro_batches_is_that_of_the_batch(case, name, batch_size, 
     assert (gradients(this.model) - expected).norm() < 1e-5 * expected.norm()
 
 
+def test_the_answer_about_a_picture_is_predicted_as_transformers_does(case):
+    this = case("visual_sft", batch_size=5)
+    batch, model = this.loader.batch(0), grown(this.model)
+    whole = torch.cat(
+        [batch.input_ids, torch.ones(5, 1, dtype=torch.long)], 1
+    )  # labels of transformers are not shifted
+    labels = torch.cat([torch.full((5, 1), -100), batch.labels], 1)
+    pixels = batch.tensors["pixel_values"].double()
+    expected = model(input_ids=whole, pixel_values=pixels, labels=labels).loss * (labels != -100).sum()
+    assert_same(this, this.loss(batch), expected, model)
+
+
 @pytest.mark.parametrize("name", ["causal_lm", "sft"])
 def test_next_token_losses_are_those_of_transformers(case, name):
     this = case(name, batch_size=5)
