@@ -34,7 +34,7 @@ IMAGES = Step(
     "images", 1, "components.curation.images:curate_images", "components.recipe:ImagesConfig", "corpus", "job"
 )
 PAIRS = Step(
-    "pairs", 1, "components.preparation.pairs:prepare_pairs", "components.recipe:PrepareConfig", "samples", "here"
+    "pairs", 2, "components.preparation.pairs:prepare_pairs", "components.recipe:PrepareConfig", "samples", "here"
 )
 
 QUESTIONS = Step(

@@ -1,5 +1,7 @@
 """What the `headwater` command shows to people: progress while a run goes on, and a summary at its end."""
 
+import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -185,17 +187,17 @@ def _closing(console: Console, summary: dict[str, Any], addresses: dict[str, str
     rows["sign in"] = f"with the files in {Path(key_file).parent} (docs/quickstart.md)"
     for name, place in rows.items():
         console.print(f"{name:<20}{place}", highlight=False, soft_wrap=True)
-    if summary["status"] == "completed" and model:
-        print(curl_line(summary["endpoint"], model["name"], key_file))
+    if summary["status"] == "completed" and summary["example"]:
+        print(curl_line(summary["endpoint"], summary["example"], key_file))
     sys.stdout.flush()
 
 
-def curl_line(endpoint: str, model: str, key_file: str) -> str:
-    """A line that works when it is pasted into a shell on this machine."""
-    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Who was Emma?"}}], "max_tokens": 32}}'
+def curl_line(endpoint: str, example: dict[str, Any], key_file: str) -> str:
+    """The request of `example` as a line that works when it is pasted into a shell on this machine."""
+    body = shlex.quote(json.dumps(example["body"], ensure_ascii=False))
     return (
-        f'curl -s {endpoint}/chat/completions -H "Authorization: Bearer $(cat {key_file})" '
-        f"-H 'Content-Type: application/json' -d '{body}'"
+        f'curl -s {endpoint}/{example["path"]} -H "Authorization: Bearer $(cat {shlex.quote(key_file)})" '
+        f"-H 'Content-Type: application/json' -d {body}"
     )
 
 

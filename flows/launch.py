@@ -251,6 +251,7 @@ def summary(ledger: Ledger, row: RunRow) -> dict[str, Any]:
         "costs": outcome.get("costs", []),
         "scaling": outcome.get("scaling"),
         "endpoint": outcome.get("endpoint"),
+        "example": outcome.get("example"),
         "reports": outcome.get("reports", {}),
         "error": (row.error or {}).get("message"),
         "flow_run": row.flow_run,

@@ -12,6 +12,7 @@ from components.recipe import Rollout
 from components.services.secrets import secret_file
 from components.services.site import site_of
 from components.serving import rollout
+from components.serving.examples import example
 from components.serving.rollout import Release
 from components.serving.smoke import smoke_test
 from components.settings import Settings
@@ -28,6 +29,8 @@ def serving(run: Passage, candidate: CandidateRow) -> None:
     run.act("deploy", lambda: deployed(run.here, run.ledger, run.store))
     run.act("aliases", lambda: aliased(run.ledger, run.recipe.name))
     run.outcome["endpoint"] = endpoint(run.here)
+    engine = family_of(run.store.open(candidate.digest).path).engine
+    run.outcome["example"] = example(engine, run.recipe.name, run.recipe.rollout.prompt)
 
 
 def released(

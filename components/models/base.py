@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import UnknownName
+from components.errors import SourceError, UnknownName
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +47,16 @@ def published(
     return {**shared, **shape, **own}
 
 
+def put(module: "nn.Module", weights: Mapping[str, "torch.Tensor"], part: str) -> None:
+    """Put all `weights` of the `part` into `module`. Raises SourceError where they are of another shape."""
+    own = module.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        theirs, ours = (tuple(found[name].shape) if name in found else None for found in (weights, own))
+        if theirs != ours:
+            raise SourceError(f"The part {part!r} does not fit: its {name} has the shape {theirs}, here it is {ours}.")
+    module.load_state_dict(dict(weights))
+
+
 def logits(model: "nn.Module", batch: "Batch") -> "torch.Tensor":
     """What most models make of token ids: (rows, time, vocabulary)."""
     found: torch.Tensor = model(input_ids=batch.input_ids).logits
@@ -85,7 +95,7 @@ class ModelFamily:
     evaluation: str = "causal_lm"
     """How it is measured: a file of components/evaluation/measures."""
     pipeline: str = "text-generation"
-    """transformers' name for its task, which MLflow writes down."""
+    """The name that its library has for its task, which MLflow writes down."""
 
     def fields(self, size: str, **changed: Any) -> dict[str, Any]:
         """The configuration of `size`, with the `changed` fields that are not None. Raises UnknownName."""

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import SourceError
-from components.models.base import ModelFamily
+from components.models.base import ModelFamily, put
 from components.models.clip import SIZES as CLIP
 from components.models.llama import SIZES as LLAMA
 
@@ -71,28 +70,19 @@ def join(model: "nn.Module", parts: Mapping[str, Path]) -> None:
     local: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True, "use_safetensors": True}
     whole: Any = model
     eyes = CLIPVisionModel.from_pretrained(parts["eyes"], **local)
-    _put(whole.model.vision_tower, eyes.state_dict(), "eyes")
+    put(whole.model.vision_tower, eyes.state_dict(), "eyes")
     decoder: Any = AutoModelForCausalLM.from_pretrained(parts["language"], trust_remote_code=False, **local)
     size = whole.config.text_config.vocab_size
     weights = decoder.model.state_dict()
     weights["embed_tokens.weight"] = _longer(weights["embed_tokens.weight"], size)
-    _put(whole.model.language_model, weights, "language")
-    _put(whole.lm_head, {"weight": _longer(decoder.get_output_embeddings().weight.detach(), size)}, "language")
+    put(whole.model.language_model, weights, "language")
+    put(whole.lm_head, {"weight": _longer(decoder.get_output_embeddings().weight.detach(), size)}, "language")
 
 
 def _longer(rows: "torch.Tensor", size: int) -> "torch.Tensor":
     import torch
 
     return torch.cat([rows, rows.mean(0, keepdim=True).expand(max(0, size - len(rows)), -1)])[:size]
-
-
-def _put(module: "nn.Module", weights: Mapping[str, "torch.Tensor"], part: str) -> None:
-    own = module.state_dict()
-    for name in sorted(own.keys() | weights.keys()):
-        theirs, ours = (tuple(found[name].shape) if name in found else None for found in (weights, own))
-        if theirs != ours:
-            raise SourceError(f"The part {part!r} does not fit: its {name} has the shape {theirs}, here it is {ours}.")
-    module.load_state_dict(dict(weights))
 
 
 def outputs(model: "nn.Module", batch: Any) -> "torch.Tensor":

@@ -106,6 +106,14 @@ print(training_alone(shipped()["tiny"]))
     assert executed(site.json("show", newest["run"])) == []
 
 
+def test_the_printed_line_works_when_it_is_pasted(site, tiny):
+    from flows.display import curl_line
+
+    line = curl_line(tiny["endpoint"], tiny["example"], site.json("status")["api_key_file"])
+    answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert json.loads(answer.stdout)["choices"][0]["message"]["role"] == "assistant"
+
+
 def test_the_endpoint_speaks_to_the_openai_client(site, tiny):
     import openai
 

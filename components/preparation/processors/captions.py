@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PAD, START, END = "<|pad|>", "<|startoftext|>", "<|endoftext|>"
+SPECIAL = (PAD, END, START)
+"""In the order of their ids. The end token must not be token 2: CLIP's code takes a model whose end token is 2 for an early
+release, and pools its texts at the token with the largest id."""
 
 
 def train(texts: Iterable[str], vocab_size: int) -> "Tokenizer":
     """A byte-level BPE tokenizer of at most `vocab_size` tokens; text is put in lower case."""
     from tokenizers import normalizers, processors
 
-    tokenizer = train_tokenizer((text.lower() for text in texts), vocab_size, special=(PAD, START, END))
+    tokenizer = train_tokenizer((text.lower() for text in texts), vocab_size, special=SPECIAL)
     tokenizer.normalizer = normalizers.Lowercase()
     marks = [(token, tokenizer.token_to_id(token)) for token in (START, END)]
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{START} $A {END}", special_tokens=marks)

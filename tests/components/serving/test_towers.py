@@ -20,6 +20,7 @@ from components.preparation.processors import processor
 from components.serving.answering import Answering, LocalBackend
 from components.serving.catalogue import Catalogue, Served
 from components.serving.engines import open_engine
+from components.serving.examples import example
 from components.serving.smoke import smoke_test
 
 KEY = "sk-test"
@@ -83,6 +84,25 @@ def test_vectors_and_labels_are_those_of_transformers(url: str, folder: Path, pi
         dict(zip(LABELS, chances, strict=True)), abs=1e-5
     )
     assert [row["score"] for row in answer["labels"]] == pytest.approx(sorted(chances, reverse=True), abs=1e-5)
+
+
+def test_the_example_is_answered(url: str) -> None:
+    asked = example("towers", "towers", "a red square")
+    answer = httpx.post(f"{url}/{asked['path']}", json=asked["body"], headers={"Authorization": f"Bearer {KEY}"})
+    assert len(answer.json()["data"][0]["embedding"]) == 32
+
+
+def test_a_text_is_pooled_at_its_end(folder: Path) -> None:
+    """Not at the token with the largest id, as CLIP's code has it where the end token is 2."""
+    from transformers import AutoTokenizer, CLIPModel
+
+    model: Any = CLIPModel.from_pretrained(folder)
+    ids = AutoTokenizer.from_pretrained(folder)(LABELS[1], return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        states = model.text_model(input_ids=ids).last_hidden_state
+        pooled = model.text_model(input_ids=ids).pooler_output
+    assert model.config.text_config.eos_token_id == ids[0, -1] != ids.max()
+    assert torch.equal(pooled[0], states[0, -1])
 
 
 def test_the_smoke_test_knows_towers(url: str) -> None:
