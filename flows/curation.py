@@ -37,6 +37,14 @@ PAIRS = Step(
     "pairs", 2, "components.preparation.pairs:prepare_pairs", "components.recipe:PrepareConfig", "samples", "here"
 )
 
+CAPTIONS = Step(
+    "captions",
+    1,
+    "components.preparation.captions:prepare_captions",
+    "components.recipe:PrepareConfig",
+    "samples",
+    "here",
+)
 QUESTIONS = Step(
     "questions",
     1,
@@ -45,7 +53,7 @@ QUESTIONS = Step(
     "samples",
     "here",
 )
-PREPARATIONS = {"tokens": PREPARE, "pairs": PAIRS, "questions": QUESTIONS}
+PREPARATIONS = {"tokens": PREPARE, "pairs": PAIRS, "captions": CAPTIONS, "questions": QUESTIONS}
 """How a corpus becomes samples, by what the family learns from."""
 
 

@@ -114,8 +114,9 @@ def _probe(recipe: Recipe, phase: TrainPhase, shapes: Architecture, data: Data, 
     return Probe(
         config=config,
         context=recipe.prepare.context,
-        vocab_size=shapes.vocab_size,
+        vocab_size=shapes.vocab_size or recipe.prepare.vocab_size,
         chat_tokens=chats,
+        image_size=recipe.images.size if recipe.images else None,
         init=str(data.base) if data.base else None,
         seconds=seconds,
     )

@@ -74,6 +74,7 @@ def _card(run: Passage, judged: Judged) -> str:
         name=run.recipe.name,
         digest=judged.model.digest,
         pipeline=family_of(judged.model.path).pipeline,
+        library=family_of(judged.model.path).library,
         summary=run.recipe.description or _summary(run),
         sources=[source.model_dump() for source in run.recipe.sources],
         scores=judged.scores,

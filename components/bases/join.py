@@ -1,12 +1,11 @@
 """Models that are there become parts of a new one: their weights in its places, and what joins them fresh."""
 
 from pathlib import Path
-from shutil import copyfile
 
 from components.artifacts import Export, Facts, Report, Samples
 from components.errors import RecipeError
 from components.models import family
-from components.models.folder import without_version
+from components.models.folder import save
 from components.recipe.fields import Budget, Name, Strict
 
 
@@ -37,11 +36,6 @@ def join(config: JoinConfig, samples: Samples, *parts: Export, out: Path, scratc
         torch.manual_seed(config.seed)
         model = kind.build(config.size, **kind.described(samples.json("samples.json")))
     kind.join(model, dict(zip(kind.parts, (part.path for part in parts), strict=True)))
-    model.save_pretrained(out)  # type: ignore[operator]
-    for name in ("config.json", "generation_config.json"):
-        if (out / name).is_file():
-            without_version(out / name)
-    for file in sorted(samples.processor.iterdir()):
-        copyfile(file, out / file.name)
+    save(model, samples.processor, out)
     report({"done": 1, "total": 1, "unit": "models"})
     return {"parameters": sum(parameter.numel() for parameter in model.parameters()), "parts": list(kind.parts)}

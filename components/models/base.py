@@ -96,6 +96,8 @@ class ModelFamily:
     """How it is measured: a file of components/evaluation/measures."""
     pipeline: str = "text-generation"
     """The name that its library has for its task, which MLflow writes down."""
+    library: str = "transformers"
+    """What loads its export: transformers or diffusers."""
 
     def fields(self, size: str, **changed: Any) -> dict[str, Any]:
         """The configuration of `size`, with the `changed` fields that are not None. Raises UnknownName."""

@@ -6,6 +6,7 @@ A folder holds config.json and safetensors, as transformers writes it, or one GG
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copytree
 from typing import TYPE_CHECKING, Any
 
 from components.errors import SourceError
@@ -96,10 +97,20 @@ def construct(config: "PretrainedConfig") -> "nn.Module":
     return found
 
 
+def save(model: "nn.Module", processor: Path, out: Path) -> None:
+    """Write `model` and what reads for it, the files and folders in `processor`, into the folder `out`."""
+    model.save_pretrained(out)  # type: ignore[operator]
+    for name in ("config.json", "generation_config.json"):
+        if (out / name).is_file():  # what generates nothing has no settings for it
+            without_version(out / name)
+    copytree(processor, out, dirs_exist_ok=True)
+
+
 def without_version(path: Path) -> None:
-    """Drop the version of the library that wrote the JSON file `path`: it is no property of the model."""
+    """Drop from the JSON file `path` which version of its library wrote it, and where: neither is a property of the model."""
     content = json.loads(path.read_text())
-    content.pop("transformers_version", None)
+    for name in ("transformers_version", "_diffusers_version", "_name_or_path"):
+        content.pop(name, None)
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 

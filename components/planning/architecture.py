@@ -55,7 +55,7 @@ def _first(config: object, *names: str) -> int | None:
 def _larger_tower(config: Any) -> tuple[Any, int]:
     """The configuration that says most about the work, and the patches of an image where that is a vision tower's."""
     if getattr(config, "vision_config", None) is None:
-        return config, 0
+        return config, getattr(config, "num_pieces", 0)
     text, vision = config.text_config, config.vision_config
     text_work, vision_work = (c.num_hidden_layers * c.hidden_size**2 for c in (text, vision))
     return (text, 0) if text_work > vision_work else (vision, (vision.image_size // vision.patch_size) ** 2 + 1)

@@ -8,13 +8,13 @@ from typing import NamedTuple
 from components.models import family
 from components.planning.compute import bytes_per_token
 from components.recipe import Recipe, TrainPhase
-from components.recipe.images import ONCE_MORE
+from components.recipe.images import ONCE_MORE, WORDLESS
 
 MARKS = 4
 """Tokens that stand for the turns of a chat of one question and its answer."""
-CAPTION = 20
+CAPTION = 18
 """Tokens of a caption."""
-QUESTIONS, QUESTION = 3, 45
+QUESTIONS, QUESTION = 3, 30
 """Questions about each picture, and the tokens of one with its picture."""
 SYNTAX = 28
 """Bytes of a line of JSON that are not text: its braces, quotation marks and the names prompt and completion."""
@@ -70,9 +70,12 @@ def _pairs(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:
     assert recipe.images is not None
     styles = 1 - recipe.images.held_out_styles / max(1, len(recipe.images.sets))
     images = (data.num_images or 1) * (1 - recipe.images.held_out) * styles
-    asked = family(recipe.family).samples == "questions"
     styled = sum(bool(chosen.style_caption) for chosen in recipe.images.sets) / len(recipe.images.sets)
-    times, each = (QUESTIONS, QUESTION) if asked else (1 + styled / ONCE_MORE, CAPTION)
+    times, each = {
+        "pairs": (1 + styled / ONCE_MORE, CAPTION),
+        "captions": (1 + 1 / WORDLESS, CAPTION),
+        "questions": (QUESTIONS, QUESTION),
+    }[family(recipe.family).samples]
     samples = phase.tokens / each if phase.tokens is not None else (phase.epochs or 0) * images * times
     steps = max(1, math.ceil(samples / phase.batch_size))
     return steps, steps * phase.batch_size * each

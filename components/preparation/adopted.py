@@ -1,5 +1,6 @@
 """The processor of a base: its tokenizer, chat template and generation settings, taken as they are."""
 
+import json
 from pathlib import Path
 from shutil import copyfile
 
@@ -34,3 +35,30 @@ def adopt_processor(base: Export, folder: Path, context: int) -> int:
     if not (folder / "chat_template.jinja").exists():
         (folder / "chat_template.jinja").write_text(PLAIN_TEMPLATE)
     return int(config["vocab_size"])
+
+
+WORDS = ("tokenizer.json", "tokenizer_config.json")
+PLACES = ("tokenizer", "tokenizer_2")
+"""Where a pipeline that draws looks for what reads its texts."""
+
+
+def adopt_words(clip: Export, folder: Path, context: int) -> None:
+    """Make the new `folder` read texts of at most `context` tokens, and pictures, as `clip` does.
+
+    It has the tokenizer once more wherever a pipeline of diffusers looks for it. Raises RecipeError where `clip` reads fewer
+    tokens.
+    """
+    longest = clip.json("config.json")["text_config"]["max_position_embeddings"]
+    if context > longest:
+        raise RecipeError(f"prepare.context = {context} is more than the text tower reads at once, {longest} tokens.")
+    folder.mkdir(parents=True)
+    for name in (*WORDS, "preprocessor_config.json"):
+        copyfile(clip.path / name, folder / name)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({**settings, "model_max_length": context}, indent=2) + "\n"
+    )
+    for place in PLACES:
+        (folder / place).mkdir()
+        for name in WORDS:
+            copyfile(folder / name, folder / place / name)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 PARTS = ("style", "label", "tags")
 ONCE_MORE = 4
 """Of so many pictures one is learnt once more, with the caption of its style."""
+WORDLESS = 10
+"""Of so many pictures one is learnt once more without words, by what learns to draw."""
 
 
 class ImageSet(Strict):

@@ -48,8 +48,8 @@ def _not_sharded(phase: "TrainPhase") -> str | None:
         return 'reproducible is for parallel = "replicated"'
     if phase.optimizer != "adamw":
         return f'optimizer {phase.optimizer} needs whole matrices: it is for parallel = "replicated"'
-    if phase.objective == "contrastive":
-        return 'contrastive is for parallel = "replicated"'
+    if phase.objective in ("contrastive", "autoencoding"):
+        return f'{phase.objective} is for parallel = "replicated"'
     fewest, most = phase.worker_range
     for workers in range(fewest, most + 1):
         data, left = divmod(workers, phase.tensor_parallel)

@@ -9,6 +9,7 @@ def model_card(
     name: str,
     digest: str,
     pipeline: str,
+    library: str,
     summary: str,
     sources: Iterable[Mapping[str, Any]],
     scores: Mapping[str, Mapping[str, Any]],
@@ -17,7 +18,7 @@ def model_card(
     limits: Iterable[str],
     lineage: Mapping[str, str],
 ) -> str:
-    """The card of one version. `pipeline` is transformers' name of its task.
+    """The card of one version. `pipeline` is the name that `library` has for its task.
 
     sources: {"name", "licence", "origin"}. scores: metric -> {"value", "stderr"?}, as in report.json.
     gate: {"metric", "passed", "explanation"}, as in gate.json. lineage: what each id is -> the id.
@@ -25,7 +26,7 @@ def model_card(
     sources = list(sources)
     licences = sorted({source["licence"] for source in sources})
     parts = [
-        f"---\nlibrary_name: transformers\npipeline_tag: {pipeline}\nlicense: other\n"
+        f"---\nlibrary_name: {library}\npipeline_tag: {pipeline}\nlicense: other\n"
         f"license_name: {_quoted(', '.join(licences))}\n---",
         f"# {name}\n\n{summary}",
         "## Data\n\n" + _table(("Source", "Licence", "Origin"), map(_source, sources)),

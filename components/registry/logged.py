@@ -54,6 +54,8 @@ def _save(model: Any, name: str, digest: str, export: Path, copy: Path, card: st
 
     local = {"local_files_only": True, "trust_remote_code": False}
     family = family_of(export)
+    if family.library == "diffusers":
+        return _save_painter(model, digest, export, copy, card, example)
     weights = getattr(transformers, family.architecture).from_pretrained(export, use_safetensors=True, **local)
     weights.name_or_path = weights.config.name_or_path = name  # MLflow writes it down; a path means nothing elsewhere
     mlflow.transformers.save_model(
@@ -65,12 +67,34 @@ def _save(model: Any, name: str, digest: str, export: Path, copy: Path, card: st
         signature=_signature(),
         input_example=example["input"],
         model_card=ModelCard(card),
-        pip_requirements=[f"{library}=={version(library).partition('+')[0]}" for library in ("torch", "transformers")],
+        pip_requirements=_requirements("torch", "transformers"),
     )
     if (export / "adapter").is_dir():
         shutil.copytree(export / "adapter", copy / "adapter")
     # MLflow's own file sends the reader to a repository on a hub; the licences are in the card
     (copy / "LICENSE.txt").unlink(missing_ok=True)
+
+
+def _save_painter(model: Any, digest: str, export: Path, copy: Path, card: str, example: dict[str, str]) -> None:
+    """MLflow has no flavor for diffusers: the folder of the pipeline with a few lines of code that draw with it."""
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    mlflow.pyfunc.save_model(
+        path=str(copy),
+        python_model=str(Path(__file__).with_name("painter.py")),
+        artifacts={"pipeline": str(export)},
+        mlflow_model=Model(artifact_path=model.artifact_location, model_uuid=model.model_id, model_id=model.model_id),
+        metadata={DIGEST: digest},
+        signature=_signature(),
+        input_example=[example["input"]],
+        pip_requirements=_requirements("torch", "transformers", "diffusers"),
+    )
+    (copy / "README.md").write_text(card)
+
+
+def _requirements(*libraries: str) -> list[str]:
+    return [f"{library}=={version(library).partition('+')[0]}" for library in libraries]
 
 
 def _flavor(weights: Any, export: Path, task: str, local: dict[str, bool]) -> dict[str, Any]:

@@ -18,8 +18,15 @@ from components.serving.answers import Answer, ChatAnswer, CompletionAnswer
 from components.serving.api_errors import ApiError, ReplicaLost, from_event
 from components.serving.catalogue import Catalogue, Served, model_row
 from components.serving.classified import ClassificationAnswer
+from components.serving.drawn import ImagesAnswer
 from components.serving.engine import Event
-from components.serving.schema import ChatRequest, ClassificationsRequest, CompletionRequest, EmbeddingsRequest
+from components.serving.schema import (
+    ChatRequest,
+    ClassificationsRequest,
+    CompletionRequest,
+    EmbeddingsRequest,
+    ImagesRequest,
+)
 from components.serving.vectors import EmbeddingsAnswer
 
 log = logging.getLogger(__name__)
@@ -85,6 +92,11 @@ def build_app(backend: Backend, keys: frozenset[bytes]) -> FastAPI:
             backend, request, asked, partial(_at_once, partial(ClassificationAnswer, labels=asked.labels))
         )
 
+    @app.post("/v1/images/generations")
+    async def images(request: Request) -> Response:
+        asked = await _read(request, ImagesRequest)
+        return await _answer(backend, request, asked, partial(_at_once, ImagesAnswer))
+
     return app
 
 
@@ -113,7 +125,9 @@ def _written(
 
 
 async def _at_once(
-    shape: Callable[[Served], EmbeddingsAnswer | ClassificationAnswer], served: Served, events: AsyncGenerator[Event]
+    shape: Callable[[Served], EmbeddingsAnswer | ClassificationAnswer | ImagesAnswer],
+    served: Served,
+    events: AsyncGenerator[Event],
 ) -> Response:
     """An answer that is one event."""
     answer = shape(served)

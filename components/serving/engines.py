@@ -5,19 +5,22 @@ from pathlib import Path
 from components.models import family_of
 from components.serving.encoder import Encoder
 from components.serving.engine import Engine
+from components.serving.images import Images
 from components.serving.seq2seq import Seq2Seq
 from components.serving.towers import Towers
 from components.serving.visual import Visual
 
-ENGINES: dict[str, type[Engine] | type[Encoder] | type[Towers]] = {
+Holder = Engine | Encoder | Towers | Images
+ENGINES: dict[str, type[Holder]] = {
     "decoder": Engine,
     "encoder": Encoder,
+    "images": Images,
     "seq2seq": Seq2Seq,
     "towers": Towers,
     "visual": Visual,
 }
 
 
-def open_engine(folder: Path, digest: str, threads: int) -> Engine | Encoder | Towers:
+def open_engine(folder: Path, digest: str, threads: int) -> Holder:
     """The engine for the export in `folder`. Raises StoreError if it is not what `digest` says or of no family."""
     return ENGINES[family_of(folder).engine](folder, digest, threads)

@@ -32,9 +32,14 @@ def _input(prompt: str) -> Body:
     return {"input": prompt}
 
 
+def _prompt(prompt: str) -> Body:
+    return {"prompt": prompt}
+
+
 EXAMPLES: dict[str, tuple[str, Callable[[str], Body]]] = {
     "decoder": ("chat/completions", _chat),
     "encoder": ("embeddings", _input),
+    "images": ("images/generations", _prompt),
     "seq2seq": ("completions", _complete),
     "towers": ("embeddings", _input),
     "visual": ("chat/completions", _look),

@@ -225,6 +225,26 @@ class ClassificationsRequest(BaseModel):
         return {"endpoint": "classifications", "digest": digest, "input": self.input, "labels": self.labels}
 
 
+class ImagesRequest(BaseModel):
+    """POST /v1/images/generations. Beside OpenAI's fields there is `seed`, by which the same pictures are drawn again."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, protected_namespaces=())
+
+    model: str = Field(min_length=1, max_length=200)
+    prompt: str = Field(min_length=1)
+    n: int | None = Field(1, ge=1, le=8)
+    size: str | None = None
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    response_format: Literal["b64_json"] | None = "b64_json"
+    output_format: Literal["png"] | None = "png"
+    stream: Literal[False] | None = False
+
+    def job(self, digest: str) -> dict[str, Any]:
+        """What the engine is asked."""
+        asked = {"prompt": self.prompt, "n": self.n or 1, "size": self.size, "seed": self.seed}
+        return {"endpoint": "images/generations", "digest": digest, **asked}
+
+
 def _is_one_of(value: Any, neutral: tuple[Any, ...]) -> bool:
     """Equal and of a like kind: True is not 1."""
     return any(value is other or (value == other and not isinstance(value, bool)) for other in neutral)

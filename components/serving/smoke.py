@@ -71,6 +71,19 @@ def _look(client: Any, model: str, prompt: str) -> dict[str, Any]:
     }
 
 
+def _draw(client: Any, model: str, prompt: str) -> dict[str, Any]:
+    """The same picture for the same seed."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    asked = {"model": model, "prompt": prompt, "response_format": "b64_json", "extra_body": {"seed": 0}}
+    first, again = (client.images.generate(**asked).data[0].b64_json for _ in range(2))
+    _must(first == again, "the same seed gave another picture")
+    return {"size": Image.open(io.BytesIO(base64.b64decode(first))).size}
+
+
 def _ask(client: Any, model: str, prompt: Any) -> str:
     import openai
 
@@ -105,5 +118,12 @@ def _must(holds: bool, otherwise: str) -> None:
         raise ServiceError(f"The endpoint failed its smoke test: {otherwise}.")
 
 
-ASKED = {"decoder": _complete, "encoder": _embed, "seq2seq": _fill, "towers": _match, "visual": _look}
+ASKED = {
+    "decoder": _complete,
+    "encoder": _embed,
+    "images": _draw,
+    "seq2seq": _fill,
+    "towers": _match,
+    "visual": _look,
+}
 """How a model is tried, by the engine that holds it."""

@@ -15,11 +15,11 @@ class Batch:
     """A few samples in the order of their global indices."""
 
     input_ids: torch.Tensor
-    """int64 (rows, time), padded on the right; (rows, 0) for samples without text."""
+    """int64 (rows, time), padded on the right."""
     labels: torch.Tensor
     """int64 (rows, time): the token after each position, or IGNORED."""
     num_tokens: int
-    """Tokens read, padding left out; for samples without text their number."""
+    """Tokens read, padding left out."""
     indices: torch.Tensor
     """int64 (size,): the global index of each sample, which is its place in the order of the phase."""
     lengths: torch.Tensor

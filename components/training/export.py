@@ -1,6 +1,5 @@
 """The export: a standard Hugging Face folder with the same bytes for the same weights, proven to load."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import nn
 from components.artifacts import Samples
 from components.errors import TrainingError
 from components.models import family_of
-from components.models.folder import without_version
+from components.models.folder import save
 from components.training.loader import Loader
 
 TOLERANCE = 1e-5
@@ -26,12 +25,7 @@ def export(model: nn.Module, samples: Samples, out: Path) -> None:
 
     logging.disable_progress_bar()
     model.eval()
-    model.save_pretrained(out)  # type: ignore[operator]
-    for name in ("config.json", "generation_config.json"):
-        if (out / name).exists():  # what generates nothing has no settings for it
-            without_version(out / name)
-    for file in sorted(samples.processor.iterdir()):
-        shutil.copyfile(file, out / file.name)
+    save(model, samples.processor, out)
     check_parity(model, samples, out)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,23 +16,20 @@ from components.training.rows import best_fit
 class Kind:
     """Samples of one kind, memory-mapped. `num_tokens` is what an epoch makes a model read."""
 
-    has_text: ClassVar[bool] = True
-
     def __init__(self, samples: Samples, described: dict[str, Any]) -> None:
         self._folder, self.num_documents = samples.path, int(described["num_documents"])
         self.context: int = described.get("context", 0)
         self.num_samples, self.num_tokens = self.num_documents, self.num_documents
-        if self.has_text:
-            self._tokens = _mapped(samples.path / "tokens.bin", described["dtype"], described["num_tokens"])
-            self._offsets = np.load(samples.path / "offsets.npy")
+        self._tokens = _mapped(samples.path / "tokens.bin", described["dtype"], described["num_tokens"])
+        self._offsets = np.load(samples.path / "offsets.npy")
 
     def rows(self, numbers: Sequence[int]) -> list[Row]:
         """The rows of these samples."""
         return [self.row(number) for number in numbers]
 
     def row(self, number: int) -> Row:
-        """The row of one sample; empty where there is no text."""
-        return Row.shifted(np.zeros(1))
+        """The row of one sample."""
+        raise NotImplementedError
 
     def tensors(self, numbers: Sequence[int]) -> dict[str, torch.Tensor]:
         """What these samples hold beside text."""
@@ -126,10 +123,8 @@ class Preferences(Kind):
         return (2 * number, 2 * number + 1)
 
 
-class Latents(Kind):
-    """Arrays alone: NAME.npy for each name in `arrays` of samples.json, with a row for each document."""
-
-    has_text = False
+class Arrays(Kind):
+    """A text and arrays: NAME.npy for each name in `arrays` of samples.json, with a row for each document."""
 
     def __init__(self, samples: Samples, described: dict[str, Any]) -> None:
         super().__init__(samples, described)
@@ -141,10 +136,8 @@ class Latents(Kind):
         return {name: t.float() if t.is_floating_point() else t.long() for name, t in found.items()}
 
 
-class Pairs(Latents):
+class Pairs(Arrays):
     """A text and arrays (an image) for each document."""
-
-    has_text = True
 
     def __init__(self, samples: Samples, described: dict[str, Any]) -> None:
         super().__init__(samples, described)
@@ -156,10 +149,8 @@ class Pairs(Latents):
         return Row(tokens, np.full_like(tokens, IGNORED))
 
 
-class Questions(Latents):
+class Questions(Arrays):
     """A chat and arrays (a picture) for each document, of which the answer is predicted."""
-
-    has_text = True
 
     def __init__(self, samples: Samples, described: dict[str, Any]) -> None:
         super().__init__(samples, described)
@@ -177,7 +168,6 @@ KINDS: dict[str, type[Kind]] = {
     "chats": Chats,
     "preferences": Preferences,
     "pairs": Pairs,
-    "latents": Latents,
     "questions": Questions,
 }
 

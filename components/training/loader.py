@@ -80,7 +80,7 @@ class Loader:
         batch = Batch(
             input_ids=padded([row.input_ids for row in rows], self.pad_token_id),
             labels=padded([row.labels for row in rows], IGNORED),
-            num_tokens=sum(len(row.input_ids) for row in rows) if self._read.has_text else len(numbers),
+            num_tokens=sum(len(row.input_ids) for row in rows),
             indices=torch.tensor(indices, dtype=torch.int64),
             lengths=torch.tensor([len(row.input_ids) for row in rows], dtype=torch.int64),
             position_ids=padded(positions, 0) if positions else None,

@@ -61,7 +61,7 @@ def exported_weights(folder: Path, architecture: type[nn.Module]) -> dict[str, t
     from transformers.utils import logging
 
     assert issubclass(architecture, PreTrainedModel)
-    if not list(folder.glob("*.safetensors")):
+    if not list(folder.rglob("*.safetensors")):
         raise TrainingError(f"{folder} has no .safetensors file to start from.")
     logging.disable_progress_bar()
     loaded: Any = architecture.from_pretrained(

@@ -19,8 +19,10 @@ from components.recipe.fields import Strict
 from components.training.config import Job, TrainConfig
 from components.training.objectives import objective
 
-KINDS = ("tokens", "chats")
+KINDS = ("tokens", "chats", "pairs")
 """The kinds of samples that can be made up."""
+CAPTION, IMAGES = 18, 256
+"""Tokens of a made-up caption, and how many images there are."""
 TOKENS = 10**12
 """A budget that no probe comes to the end of."""
 PATIENCE = 120.0
@@ -35,6 +37,8 @@ class Probe(Strict):
     vocab_size: int
     chat_tokens: tuple[int, ...] = ()
     """Lengths of the chats that a phase learns from."""
+    image_size: int | None = None
+    """Pixels of a side, where it learns from images."""
     init: str | None = None
     """A local folder whose weights the phase starts from."""
     seconds: float = 3.0
@@ -83,12 +87,13 @@ def _start(folder: Path, rank: int, started: ExitStack) -> "subprocess.Popen[str
 
 
 def _make_up_samples(what: Probe, folder: Path) -> None:
-    """Samples of random tokens: windows of the context, or chats of the lengths that the real ones have."""
+    """Samples of random tokens: windows of the context, chats of the lengths that the real ones have, or captions of images."""
     import numpy as np
 
     folder.mkdir()
     kind = objective(what.config.phase.objective).kind
-    lengths = np.array(what.chat_tokens if kind == "chats" else [what.context * 64 + 1])
+    captions = (min(CAPTION, what.context),) * IMAGES
+    lengths = np.array({"chats": what.chat_tokens, "pairs": captions}.get(kind, (what.context * 64 + 1,)))
     tokens = np.random.default_rng(0).integers(0, what.vocab_size, int(lengths.sum()))
     dtype = np.uint16 if what.vocab_size <= 2**16 else np.uint32
     tokens.astype(dtype).tofile(folder / "tokens.bin")
@@ -97,6 +102,11 @@ def _make_up_samples(what: Probe, folder: Path) -> None:
         np.ones(len(tokens), dtype=np.uint8).tofile(folder / "mask.bin")
     described = {"kind": kind, "dtype": np.dtype(dtype).name, "num_tokens": len(tokens), "num_documents": len(lengths)}
     described |= {"vocab_size": what.vocab_size, "context": what.context, "eos_token_id": 0, "pad_token_id": 1}
+    if kind == "pairs":
+        size = what.image_size or 1
+        pixels = np.random.default_rng(0).normal(size=(IMAGES, 3, size, size))
+        np.save(folder / "pixel_values.npy", pixels.astype(np.float16))
+        described |= {"arrays": ["pixel_values"], "image_size": size}
     (folder / "samples.json").write_text(json.dumps(described))
     _make_up_processor(folder / "processor")
 

@@ -51,6 +51,12 @@ def test_modernbert_has_the_millions_of_its_model_cards(size, millions):
     assert family("modernbert").parameters(size) // 10**6 == millions
 
 
+@pytest.mark.parametrize(("size", "parameters"), [("2b", 2_028_328_000), ("8b", 8_056_617_792)])
+def test_the_transformer_of_sd3_is_the_published_one(size, parameters):
+    """Its towers and its autoencoder come on top."""
+    assert sum(p.numel() for p in family("sd3").on_meta(size).transformer.parameters()) == parameters
+
+
 ENCODERS = {"base": (109_482_240, 109_514_298), "large": (335_141_888, 335_174_458)}
 
 

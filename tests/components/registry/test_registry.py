@@ -93,6 +93,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 CARD = model_card(
+    library="transformers",
     name="demo",
     digest="0" * 64,
     pipeline="text-generation",
@@ -159,6 +160,34 @@ def test_users_load_it_both_ways(artifacts: Path, export: Path) -> None:
     info = mlflow.models.get_model_info("models:/demo@champion")
     assert info.signature is not None
     assert info.metadata["headwater.digest"] == digest(folder_content(export, "export"))
+
+
+def test_what_draws_is_kept_with_a_few_lines_that_draw(artifacts: Path, tmp_path: Path) -> None:
+    """A user with diffusers and without Headwater gets a PNG, by way of MLflow or of diffusers alone."""
+    import mlflow
+    import torch
+
+    from components.models import family
+    from components.models.folder import save
+    from components.preparation.adopted import PLACES
+    from components.preparation.processors import processor
+
+    kind = processor("captions")
+    tokenizer = kind.train(["a red square"] * 4, 300)
+    for place in ("processor", *(f"processor/{name}" for name in PLACES)):
+        kind.save(tokenizer, tmp_path / place, 24)
+    torch.manual_seed(0)
+    ends = {"eos_token_id": 1, "pad_token_id": 0}
+    model = family("sd3").build("debug", vocab_size=tokenizer.get_vocab_size(), context=24, image_size=32, **ends)
+    save(model, tmp_path / "processor", tmp_path / "export")
+    found = digest(folder_content(tmp_path / "export", "export"))
+    version = register(
+        "painter", found, tmp_path / "export", tags={}, card=CARD, scores={}, example={"input": "a red square"},
+        experiment="painter",
+    )  # fmt: skip
+    (png,) = mlflow.pyfunc.load_model(f"models:/painter/{version}").predict(["a red square"])
+    assert png.startswith(b"\x89PNG")
+    assert [path for path, expected in copies("painter", version, artifacts) if file_digest(path) != expected] == []
 
 
 def test_a_flipped_byte_in_the_copy_is_found(artifacts: Path, export: Path) -> None:

@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from components.artifacts import Samples
+from components.models import family
 from components.recipe import TrainPhase
 from components.training.loader import Loader
 from components.training.objectives import objective
@@ -57,21 +58,6 @@ class Case:
         return self.objective.loss(self.model, batch, *beside)
 
 
-class Velocity(nn.Module):
-    """A small network with the call of SD3Transformer2DModel."""
-
-    def __init__(self):
-        super().__init__()
-        self.pixels = nn.Conv2d(4, 4, 3, padding=1)
-        self.text, self.pooled, self.time = nn.Linear(6, 4), nn.Linear(5, 4), nn.Linear(1, 4)
-
-    def forward(self, hidden_states, encoder_hidden_states, pooled_projections, timestep, return_dict=True):
-        condition = self.text(encoder_hidden_states).mean(1) + self.pooled(pooled_projections)
-        condition = condition + self.time(timestep[:, None] / 1000)
-        assert not return_dict
-        return (self.pixels(hidden_states) * torch.tanh(condition)[:, :, None, None],)
-
-
 def make_model(name):
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     torch.manual_seed(0)
@@ -89,8 +75,10 @@ def make_model(name):
                 text_config=text, vision_config={**small, "image_size": 8, "patch_size": 4}, projection_dim=12
             )
             return CLIPModel(config)
-        case "rectified_flow":
-            return Velocity()
+        case "autoencoding" | "rectified_flow":
+            fields = family("sd3").fields("debug", max_position_embeddings=16, vocab_size=512, image_size=8)
+            fields["pictures"] = {**fields["pictures"], "image_size": 8, "patch_size": 4}
+            return family("sd3").construct({**fields, "eos_token_id": 0, "pad_token_id": 1})
         case "visual_sft":
             text = LlamaConfig(vocab_size=512, **small, num_key_value_heads=1)
             vision = CLIPVisionConfig(**small, image_size=8, patch_size=4)
@@ -161,20 +149,11 @@ def questions(tmp_path_factory):
     return samples
 
 
-@pytest.fixture(scope="session")
-def latents(tmp_path_factory):
-    """20 latents with text embeddings."""
-    shapes = {"latents": (4, 6, 6), "encoder_hidden_states": (3, 6), "pooled_projections": (5,)}
-    chance = np.random.default_rng(0)
-    arrays = {name: chance.normal(size=(20, *shape)).astype(np.float16) for name, shape in shapes.items()}
-    return write_arrays(tmp_path_factory.mktemp("latents") / "samples", "latents", arrays)
-
-
 @pytest.fixture
-def case(samples, special, chats, preferences, pairs, latents, questions):
+def case(samples, special, chats, preferences, pairs, questions):
     """A function: the objective with its model and its samples, with fields of the phase changed."""
     by_kind: dict[str, Any] = {"tokens": samples, "chats": chats, "preferences": preferences}
-    by_kind |= {"pairs": pairs, "latents": latents, "questions": questions}
+    by_kind |= {"pairs": pairs, "questions": questions}
 
     def make(name, **fields):
         chosen = objective(name)

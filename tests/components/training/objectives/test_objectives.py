@@ -11,10 +11,12 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from components.recipe import TrainPhase
+from components.training.draws import Draws
 from components.training.group import Group
 from components.training.objectives import objectives
+from components.training.objectives.autoencoding import KL_WEIGHT
 from components.training.objectives.contrastive import matching
-from components.training.objectives.rectified_flow import drawn
+from components.training.objectives.rectified_flow import drawn_of
 
 ALONE = Group(0, 1)
 
@@ -175,26 +177,47 @@ def test_rectified_flow_is_the_target_of_the_paper(case):
     """Esser et al. 2024, section 3: || v(z_t, t) - (e - x) ||^2 with z_t = (1 - t) x + t e, in float64."""
     this = case("rectified_flow", batch_size=6, seed=5)
     batch, model = this.loader.batch(1), grown(this.model)
-    noise, times = drawn(batch, 5, (4, 6, 6))
+    noise, times = drawn_of(batch, 5, model.latent_shape)
     total = torch.zeros((), dtype=torch.float64)
     for n in range(6):
-        x, e, t = batch.tensors["latents"][n].double(), noise[n], times[n]
-        conditions = {name: batch.tensors[name][n : n + 1].double() for name in model_conditions(batch)}
-        z = (x + t * (e - x))[None]
-        velocity = model(hidden_states=z, timestep=1000 * t[None], return_dict=False, **conditions)[0][0]
+        with torch.no_grad():
+            x = model.vae.encode(batch.tensors["pixel_values"][n : n + 1].double()).latent_dist.mean
+            text = batch.input_ids[n, : batch.lengths[n]].tolist()
+            read = model.text_encoder(torch.tensor([text + [1] * (16 - len(text))]), output_hidden_states=True)
+        e, t = noise[n : n + 1], times[n : n + 1]
+        velocity = model.transformer(
+            hidden_states=x + t * (e - x),
+            timestep=1000 * t,
+            encoder_hidden_states=read.hidden_states[-2].repeat(1, 1, 2),
+            pooled_projections=read.text_embeds.repeat(1, 2),
+            return_dict=False,
+        )[0]
         total = total + ((velocity - (e - x)) ** 2).mean()
     found = this.loss(batch)
     assert found.num_targets == 6
     assert_same(this, found, total, model)
 
 
-def model_conditions(batch):
-    return [name for name in batch.tensors if name != "latents"]
+def test_autoencoding_is_the_formula_of_the_paper(case):
+    """The divergence is that of diffusers; all in float64."""
+    this = case("autoencoding", batch_size=6, seed=5)
+    batch, model = this.loader.batch(1), grown(this.model)
+    pixels = batch.tensors["pixel_values"].double()
+    posterior = model.vae.encode(pixels).latent_dist
+    noise = torch.stack(
+        [torch.from_numpy(Draws("autoencoding", 5, i).normal(model.latent_shape)) for i in range(6, 12)]
+    )
+    errors = (model.vae.decode(posterior.mean + posterior.std * noise).sample - pixels).abs().mean((1, 2, 3))
+    divergence = posterior.kl() / noise[0].numel()
+    found = this.loss(batch)
+    assert found.metric_sums["pixel_error"].item() == pytest.approx(errors.sum().item(), rel=1e-4)
+    assert found.metric_sums["divergence"].item() == pytest.approx(divergence.sum().item(), rel=1e-4)
+    assert_same(this, found, (errors + KL_WEIGHT * divergence).sum(), model, tolerance=1e-4)
 
 
 def test_times_are_logit_normal_and_noise_is_normal(case):
     this = case("rectified_flow", batch_size=2000)
-    noise, times = drawn(this.loader.batch(0), 0, (4, 6, 6))
+    noise, times = drawn_of(this.loader.batch(0), 0, (4, 6, 6))
     logits = torch.logit(times)
     assert abs(logits.mean()) < 0.07
     assert abs(logits.std() - 1) < 0.05

@@ -1,0 +1,170 @@
+"""Stable Diffusion 3: pictures by rectified flow in the latents of an autoencoder (Esser et al. 2024).
+
+It is joined to a CLIP that is there, `clip`, whose text tower tells it what to draw; the tower of images is kept beside, to
+measure what is drawn.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.models.base import ModelFamily, put
+from components.models.clip import SIZES as CLIP
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def _towers(joint: int, text: dict[str, Any], vision: dict[str, Any]) -> dict[str, Any]:
+    return {"texts": {**text, "projection_dim": joint}, "pictures": {**vision, "projection_dim": joint}}
+
+
+def _clip(size: str) -> dict[str, Any]:
+    return _towers(CLIP[size]["projection_dim"], CLIP[size]["text_config"], CLIP[size]["vision_config"])
+
+
+def _tower(hidden: int, layers: int, heads: int, mlp: int, **own: int) -> dict[str, int]:
+    shape = {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads}
+    return {**shape, "intermediate_size": mlp, **own}
+
+
+VIT_H_14 = _towers(
+    1024,
+    _tower(1024, 24, 16, 4096, vocab_size=49_408, max_position_embeddings=77, pad_token_id=0),
+    _tower(1280, 32, 16, 5120, image_size=224, patch_size=14),
+)
+"""OpenCLIP's of that name (Cherti et al. 2022), two of which have the width that the published transformers read."""
+
+
+def _autoencoder(widths: tuple[int, ...], channels: int, layers: int, groups: int, image_size: int) -> dict[str, Any]:
+    return {
+        "down_block_types": ("DownEncoderBlock2D",) * len(widths),
+        "up_block_types": ("UpDecoderBlock2D",) * len(widths),
+        "block_out_channels": widths,
+        "layers_per_block": layers,
+        "latent_channels": channels,
+        "norm_num_groups": groups,
+        "sample_size": image_size,
+        "scaling_factor": 1.0,
+        "shift_factor": 0.0,
+        "use_quant_conv": False,
+        "use_post_quant_conv": False,
+    }
+
+
+def _transformer(width: int, layers: int, heads: int, channels: int, patch: int, **own: int) -> dict[str, Any]:
+    return {
+        "num_layers": layers,
+        "num_attention_heads": heads,
+        "attention_head_dim": width // heads,
+        "caption_projection_dim": width,
+        "in_channels": channels,
+        "out_channels": channels,
+        "patch_size": patch,
+        **own,
+    }
+
+
+def _published(layers: int) -> dict[str, Any]:
+    """Width and heads grow with the depth (Esser et al. 2024, section 5.3)."""
+    wide = {"joint_attention_dim": 4096, "pooled_projection_dim": 2048, "pos_embed_max_size": 192, "sample_size": 128}
+    return {
+        **VIT_H_14,
+        "autoencoder": _autoencoder((128, 256, 512, 512), 16, 2, 32, 1024),
+        "transformer": _transformer(64 * layers, layers, layers, 16, 2, **wide),
+    }
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "debug": {
+        **_clip("debug"),
+        "autoencoder": _autoencoder((8, 16), 4, 1, 4, 32),
+        "transformer": _transformer(
+            32, 2, 2, 4, 4, joint_attention_dim=64, pooled_projection_dim=64, pos_embed_max_size=16, sample_size=16
+        ),
+    },
+    "tiny": {
+        **_clip("tiny"),
+        "autoencoder": _autoencoder((32, 64), 4, 1, 8, 32),
+        "transformer": _transformer(
+            192, 6, 6, 4, 2, joint_attention_dim=256, pooled_projection_dim=256, pos_embed_max_size=32, sample_size=16
+        ),
+    },
+    "2b": _published(24),
+    "8b": _published(38),
+}
+"""Published: the transformers of depth 24 and 38, of 2.0 and 8.1 billion parameters; the rest comes on top."""
+TEXT = ("vocab_size", "max_position_embeddings", "eos_token_id", "pad_token_id")
+"""What of a model is its text tower's."""
+
+
+def construct(fields: dict[str, Any]) -> "nn.Module":
+    """A TextToImage with these configuration fields and fp32 weights."""
+    from components.diffusion.model import TextToImage, TextToImageConfig
+
+    parts = {name: dict(fields[name]) for name in ("texts", "pictures", "autoencoder", "transformer")}
+    parts["texts"] |= {name: fields[name] for name in TEXT if name in fields}
+    if "image_size" in fields:
+        factor = 2 ** (len(parts["autoencoder"]["block_out_channels"]) - 1)
+        parts["autoencoder"]["sample_size"] = fields["image_size"]
+        parts["transformer"]["sample_size"] = fields["image_size"] // factor
+    return TextToImage(TextToImageConfig(**parts))
+
+
+def join(model: "nn.Module", parts: Mapping[str, Path]) -> None:
+    """Put both towers of the CLIP in `parts` into `model`, which may read fewer tokens of a text than they do.
+
+    Raises SourceError where they have another shape than in `model`.
+    """
+    import torch
+    from transformers import CLIPModel
+
+    whole: Any = model
+    clip: Any = CLIPModel.from_pretrained(
+        parts["clip"], dtype=torch.float32, local_files_only=True, use_safetensors=True
+    )
+    weights = clip.state_dict()
+    for own, start in ((whole.text_encoder, "text"), (whole.image_encoder, "vis")):
+        shapes = own.state_dict()
+        taken = {name: weight for name, weight in weights.items() if name.startswith(start)}
+        for name in taken:
+            if name.startswith("text") and name.endswith("position_embedding.weight"):
+                taken[name] = taken[name][: len(shapes[name])]
+        put(own, taken, "clip")
+
+
+def outputs(model: "nn.Module", batch: Any) -> "torch.Tensor":
+    """The velocity half way to no noise, and the pictures that the autoencoder makes of its latents, (size, numbers)."""
+    import torch
+
+    whole: Any = model
+    pixels = batch.tensors["pixel_values"]
+    times = torch.full((len(pixels),), 0.5)
+    velocity, latents = whole(pixels, batch.input_ids, torch.zeros(len(pixels), *whole.latent_shape), times)
+    pictures = whole.image_encoder(pixels).image_embeds if _same_size(whole, pixels) else pixels.flatten(1)
+    return torch.cat([velocity.flatten(1), whole.vae.decode(latents).sample.flatten(1), pictures], dim=1)
+
+
+def _same_size(model: Any, pixels: "torch.Tensor") -> bool:
+    return bool(model.config.pictures["image_size"] == pixels.shape[-1])
+
+
+FAMILY = ModelFamily(
+    name="sd3",
+    architecture="TextToImage",
+    sizes=SIZES,
+    construct=construct,
+    objectives=("autoencoding", "rectified_flow"),
+    endpoints=("images/generations",),
+    engine="images",
+    outputs=outputs,
+    corpus="images",
+    samples="captions",
+    parts=("clip",),
+    join=join,
+    processor="captions",
+    evaluation="pictures",
+    pipeline="text-to-image",
+    library="diffusers",
+)

@@ -1,0 +1,118 @@
+"""What is saved is a pipeline of diffusers, which is told of a text what the model was told in training."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusion3Pipeline
+from drawings import draw as draw_pictures
+
+from components.artifacts import Corpus, Export, Samples, SourceFiles
+from components.bases.join import JoinConfig, join
+from components.curation.images import curate_images
+from components.diffusion.drawing import draw, open_pipeline
+from components.diffusion.model import TextToImage
+from components.errors import RecipeError, SourceError
+from components.models import family, family_of
+from components.models.folder import save
+from components.preparation.captions import prepare_captions
+from components.preparation.pairs import prepare_pairs
+from components.recipe import ImagesConfig, ImageSet, PrepareConfig
+from components.training.loader import Loader
+
+QUIET = {"report": lambda row: None}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Samples of drawings, the export of a CLIP with random weights, and the model that is joined to it."""
+    place = tmp_path_factory.mktemp("sd3")
+    folders = {name: place / name for name in ("corpus", "pairs", "clip", "samples", "joined")}
+    for folder in folders.values():
+        folder.mkdir()
+    chosen = ImageSet(source="filled", style="filled", caption="a {label}")
+    source = SourceFiles("filled", draw_pictures(place / "drawn", "filled"), "CC0-1.0", "drawn here", "")
+    curate_images(ImagesConfig(sets=(chosen,)), source, out=folders["corpus"], scratch=place, **QUIET)
+    config = PrepareConfig(vocab_size=320, context=24, processor="captions")
+    corpus = Corpus(folders["corpus"])
+    prepare_pairs(config, corpus, out=folders["pairs"], scratch=place, **QUIET)
+    torch.manual_seed(0)
+    pairs = Samples(folders["pairs"])
+    clip = family("clip").build("debug", **family("clip").described(pairs.json("samples.json")))
+    save(clip, pairs.processor, folders["clip"])
+    shorter = config.model_copy(update={"context": 16})
+    prepare_captions(shorter, corpus, Export(folders["clip"]), out=folders["samples"], scratch=place, **QUIET)
+    samples = Samples(folders["samples"])
+    settings = JoinConfig(family="sd3", size="debug")
+    join(settings, samples, Export(folders["clip"]), out=folders["joined"], scratch=place, **QUIET)
+    return clip, samples, folders["joined"], folders["clip"], corpus
+
+
+@pytest.fixture(scope="module")
+def pipeline(made):
+    return open_pipeline(made[2])
+
+
+def test_it_is_joined_to_the_clip(made):
+    clip, _, joined, _, _ = made
+    assert family_of(joined).name == "sd3"
+    model = TextToImage.from_pretrained(joined)
+    ours, theirs = model.text_encoder.state_dict(), clip.text_model.state_dict()
+    assert all(torch.equal(ours[f"text_model.{n}"], w) for n, w in theirs.items() if "position_embedding" not in n)
+    places = [name for name in theirs if name.endswith("position_embedding.weight")]
+    assert all(torch.equal(ours[f"text_model.{n}"], theirs[n][:16]) for n in places), "the first of those it could read"
+    assert torch.equal(model.image_encoder.visual_projection.weight, clip.visual_projection.weight)
+
+
+def test_the_pipeline_is_told_what_training_tells(made, pipeline):
+    _, samples, joined, _, _ = made
+    batch = Loader(samples, batch_size=4, seed=0).batch(0)
+    texts = [
+        pipeline.tokenizer.decode(row[:n], skip_special_tokens=True)
+        for row, n in zip(batch.input_ids, batch.lengths, strict=True)
+    ]
+    with torch.no_grad():
+        told = TextToImage.from_pretrained(joined).conditions(batch.input_ids)
+        tokens, _, pooled, _ = pipeline.encode_prompt(texts, None, None, max_sequence_length=0)
+    assert torch.allclose(told["encoder_hidden_states"], tokens, atol=1e-6)
+    assert torch.allclose(told["pooled_projections"], pooled, atol=1e-6)
+
+
+def test_every_tenth_picture_is_learnt_without_words(made):
+    _, samples, _, _, _ = made
+    offsets = np.load(samples.path / "offsets.npy")
+    described = samples.json("samples.json")
+    assert (np.diff(offsets) == 2).sum() == -(-described["num_documents"] // 11), "start and end alone"
+    pixels = np.load(samples.path / "pixel_values.npy")
+    assert (pixels.min(), pixels.max()) == (-1, 1)
+
+
+def test_a_seed_gives_the_same_picture_and_plain_diffusers_draws_it(made, pipeline):
+    first, second = draw(pipeline, ["a red square", "a blue bar"], [3, 4], steps=4)
+    (again,) = draw(pipeline, ["a red square"], [3], steps=4)
+    assert first.size == (32, 32)
+    assert np.abs(np.asarray(first, dtype=int) - np.asarray(again, dtype=int)).max() <= 1
+    assert np.abs(np.asarray(first, dtype=int) - np.asarray(second, dtype=int)).max() > 8
+    plain = StableDiffusion3Pipeline.from_pretrained(made[2], text_encoder_3=None, tokenizer_3=None)
+    theirs = plain(
+        "a red square",
+        generator=torch.Generator().manual_seed(3),
+        num_inference_steps=4,
+        guidance_scale=4.0,
+        max_sequence_length=0,
+    ).images[0]
+    assert np.abs(np.asarray(again, dtype=int) - np.asarray(theirs, dtype=int)).max() <= 1
+
+
+def test_it_stops_when_it_is_told(pipeline):
+    asked = []
+    draw(pipeline, ["a red square"], [0], steps=8, stop=lambda: len(asked.append(0) or asked) > 1)
+    assert len(asked) == 2
+
+
+def test_what_does_not_fit_the_clip_is_refused(made, tmp_path):
+    _, samples, _, clip, corpus = made
+    longer = PrepareConfig(vocab_size=320, context=25, processor="captions")
+    with pytest.raises(RecipeError, match=r"prepare.context = 25 is more than the text tower reads at once, 24"):
+        prepare_captions(longer, corpus, Export(clip), out=tmp_path, scratch=tmp_path, **QUIET)
+    with pytest.raises(SourceError, match="The part 'clip' does not fit"):
+        join(JoinConfig(family="sd3", size="tiny"), samples, Export(clip), out=tmp_path, scratch=tmp_path, **QUIET)
