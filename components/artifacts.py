@@ -63,6 +63,7 @@ class Samples(Artifact):
     tokens: a window of `context` tokens. chats: a document, or several in a row; mask.bin (uint8 per token) is 1 where
     the loss counts. preferences: documents 2n (chosen) and 2n + 1 (rejected), with mask.bin. pairs: a text and a row of
     every array; samples.json has `arrays`, names of NAME.npy with num_documents rows. questions: the same with mask.bin.
+    labelled: a text and the number of its label; samples.json has their names, `labels`.
     """
 
     @property

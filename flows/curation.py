@@ -45,6 +45,14 @@ CAPTIONS = Step(
     "samples",
     "here",
 )
+LABELLED = Step(
+    "labelled",
+    1,
+    "components.preparation.labelled:prepare_labelled",
+    "components.recipe:PrepareConfig",
+    "samples",
+    "here",
+)
 QUESTIONS = Step(
     "questions",
     1,
@@ -53,7 +61,7 @@ QUESTIONS = Step(
     "samples",
     "here",
 )
-PREPARATIONS = {"tokens": PREPARE, "pairs": PAIRS, "captions": CAPTIONS, "questions": QUESTIONS}
+PREPARATIONS = {"tokens": PREPARE, "pairs": PAIRS, "captions": CAPTIONS, "labelled": LABELLED, "questions": QUESTIONS}
 """How a corpus becomes samples, by what the family learns from."""
 
 

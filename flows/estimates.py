@@ -221,7 +221,8 @@ def source_data(recipe: Recipe, paths: dict[str, Path], corpus: dict[str, Any] |
     if corpus is None:
         return Data(sizes, lines, num_images=pictures, base=base)
     each = corpus["num_bytes"] / corpus["num_tokens"] if corpus.get("num_bytes") else None
-    return Data(sizes, lines, corpus["num_tokens"], each, corpus["vocab_size"], pictures, base)
+    documents = corpus["num_documents"]
+    return Data(sizes, lines, corpus["num_tokens"], each, corpus["vocab_size"], pictures, documents, base)
 
 
 def _pictures(recipe: Recipe, paths: dict[str, Path]) -> int | None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 SMALLEST_BLOCK, LARGEST_BLOCK, FEW_BLOCKS = 2**18, 2**25, 8
 """Bytes of files in a block of Ray Data, and how many there are until blocks have grown to the largest."""
 FILES_PER_BATCH = 64
+TEXTS: dict[str, Callable[[str], str]] = {
+    "page": extraction.main_text,
+    "mail": str,
+    "text": extraction.without_frame,
+    "lines": extraction.without_frame,
+}
+"""What is a document of what a file of each kind holds."""
 
 
 def documents(config: CurateConfig, files: Sequence[reading.File], report: Report) -> list[dict[str, Any]]:
@@ -60,7 +67,7 @@ def judge(files: "pa.Table", config: CurateConfig) -> "pa.Table":
 def _of_file(file: reading.File, config: CurateConfig, rules: dict[str, filters.Rule]) -> Iterator[dict[str, Any]]:
     ordinal = 0
     for raw in reading.texts(file):
-        text = extraction.main_text(raw) if file.kind == "page" else extraction.without_frame(raw)
+        text = TEXTS[file.kind](raw)
         # Masked before it is cut, so that no cut goes through what must not be seen.
         text, masked = privacy.masked(text, config.mask)
         for part in extraction.parts(text, config.max_characters):

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts import SourceFiles
+from components.curation import mails
 from components.errors import SourceError
 from components.sources import source_files
 
-KINDS = {".txt": "text", ".html": "page", ".htm": "page", ".jsonl": "lines"}
-"""File endings that are read; files with other endings are counted and left out."""
+KINDS = {".txt": "text", ".html": "page", ".htm": "page", ".jsonl": "lines", ".eml": "mail"}
+"""File endings that are read; files with other endings are counted and left out. A text that is a mail is read as one."""
 
 # Escape is let through: the ISO-2022 encodings of pages are made with it.
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
@@ -42,8 +43,16 @@ def files_of(source: SourceFiles) -> tuple[list[File], int]:
     files = []
     for place in readable:
         path = place.name if place == source.path else place.relative_to(source.path).as_posix()
-        files.append(File(source.name, path, str(place), KINDS[place.suffix.lower()]))
+        files.append(File(source.name, path, str(place), _kind(place)))
     return files, len(found) - len(readable)
+
+
+def _kind(place: Path) -> str:
+    kind = KINDS[place.suffix.lower()]
+    if kind != "text":
+        return kind
+    with place.open("rb") as file:
+        return "mail" if mails.is_mail(file.read(mails.BEGINNING)) else kind
 
 
 def texts(file: File) -> Sequence[str]:
@@ -53,6 +62,8 @@ def texts(file: File) -> Sequence[str]:
         raw = Path(file.place).read_bytes()
     except OSError as error:
         raise SourceError(f"{where} cannot be read: {error.strerror}.") from None
+    if file.kind == "mail":
+        return [mails.text(raw)]
     if control := CONTROL.search(raw):
         raise SourceError(
             f"{where} is binary, not text: control character 0x{raw[control.start()]:02x} at byte {control.start()}."

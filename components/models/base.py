@@ -1,6 +1,6 @@
 """What a model family is: named sizes of one architecture, and how to build them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,6 +115,7 @@ class ModelFamily:
         pad_token_id: int | None = None,
         image_size: int | None = None,
         image_token_id: int | None = None,
+        labels: Sequence[str] | None = None,
     ) -> "nn.Module":
         """A freshly initialised model of `size`; what is None stays as published. Raises UnknownName.
 
@@ -130,12 +131,13 @@ class ModelFamily:
                 pad_token_id=pad_token_id,
                 image_size=image_size,
                 image_token_id=image_token_id,
+                labels=labels,
             )
         )
 
     def described(self, samples: Mapping[str, Any]) -> dict[str, Any]:
         """What `build` takes of samples.json."""
-        names = ("vocab_size", "eos_token_id", "pad_token_id", "image_size", "image_token_id")
+        names = ("vocab_size", "eos_token_id", "pad_token_id", "image_size", "image_token_id", "labels")
         return {"context": samples["context"], **{name: samples.get(name) for name in names}}
 
     def parameters(self, size: str, vocab_size: int | None = None) -> int:

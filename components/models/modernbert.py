@@ -29,12 +29,15 @@ SIZES: dict[str, dict[str, Any]] = {
 """Published: ModernBERT base and large."""
 
 
+UNSAID = {"bos_token_id": None, "cls_token_id": None, "sep_token_id": None}
+"""Tokens of the published tokenizer, which another one does not have."""
+
+
 def construct(fields: dict[str, Any]) -> "nn.Module":
     """A ModernBertForMaskedLM with these configuration fields and fp32 weights."""
     from transformers import ModernBertConfig, ModernBertForMaskedLM
 
-    unsaid = {"bos_token_id": None, "cls_token_id": None, "sep_token_id": None}  # those of the published tokenizer
-    return ModernBertForMaskedLM(ModernBertConfig(**{**unsaid, **fields}))
+    return ModernBertForMaskedLM(ModernBertConfig(**{**UNSAID, **fields}))
 
 
 FAMILY = ModelFamily(

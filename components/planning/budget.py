@@ -35,6 +35,8 @@ class Data(NamedTuple):
     """Of its tokenizer, which a small corpus makes smaller than the recipe asks for."""
     num_images: int | None = None
     """Files of the sources of images."""
+    corpus_documents: int | None = None
+    """How many there are, where they are prepared."""
     base: Path | None = None
     """Where the model lies that the recipe starts from."""
 
@@ -54,6 +56,8 @@ def length(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:
     """(steps, tokens) of `phase`: enough to spend its token budget or its epochs, the last step in full."""
     if recipe.images:
         return _pairs(phase, recipe, data)
+    if family(recipe.family).samples == "labelled":
+        return _labelled(phase, recipe, data)
     chats = data.chat_tokens(phase, recipe)
     each = sum(chats) / len(chats) - 1 if chats else recipe.prepare.context  # padding does not count
     if phase.tokens is not None:
@@ -79,6 +83,16 @@ def _pairs(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:
     samples = phase.tokens / each if phase.tokens is not None else (phase.epochs or 0) * images * times
     steps = max(1, math.ceil(samples / phase.batch_size))
     return steps, steps * phase.batch_size * each
+
+
+def _labelled(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:
+    """The same of documents of which the beginning is read: as long as the context, as far as anybody knows."""
+    total = _tokens(phase, recipe, data)
+    documents = data.corpus_documents or max(1.0, total / recipe.prepare.context)
+    each = total / documents
+    samples = phase.tokens / each if phase.tokens is not None else (phase.epochs or 0) * documents
+    steps = max(1, math.ceil(samples / phase.batch_size))
+    return steps, round(steps * phase.batch_size * each)
 
 
 def _tokens(phase: TrainPhase, recipe: Recipe, data: Data) -> float:

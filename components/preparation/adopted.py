@@ -18,15 +18,15 @@ KEPT = (
 """What of an export is no weight and no architecture; the generation config names the tokens that end an answer."""
 
 
-def adopt_processor(base: Export, folder: Path, context: int) -> int:
+def adopt_processor(base: Export, folder: Path, context: int, *, reads_on: bool = False) -> int:
     """Copy the processor of `base` into the new `folder`; returns the size of its model's vocabulary.
 
     That may be larger than the tokenizer's, never smaller. Raises RecipeError where `base` reads fewer tokens at once
-    than `context`.
+    than `context`, unless it is to learn to read on.
     """
     config = base.json("config.json")
     longest = config.get("max_position_embeddings") or config.get("n_positions") or context
-    if context > longest:
+    if context > longest and not reads_on:
         raise RecipeError(f"prepare.context = {context} is more than the base reads at once, {longest} tokens.")
     folder.mkdir(parents=True)
     for name in KEPT:
@@ -34,6 +34,8 @@ def adopt_processor(base: Export, folder: Path, context: int) -> int:
             copyfile(base.path / name, folder / name)
     if not (folder / "chat_template.jinja").exists():
         (folder / "chat_template.jinja").write_text(PLAIN_TEMPLATE)
+    if reads_on:
+        _limit(folder, context)
     return int(config["vocab_size"])
 
 
@@ -54,11 +56,16 @@ def adopt_words(clip: Export, folder: Path, context: int) -> None:
     folder.mkdir(parents=True)
     for name in (*WORDS, "preprocessor_config.json"):
         copyfile(clip.path / name, folder / name)
-    settings = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps({**settings, "model_max_length": context}, indent=2) + "\n"
-    )
+    _limit(folder, context)
     for place in PLACES:
         (folder / place).mkdir()
         for name in WORDS:
             copyfile(folder / name, folder / place / name)
+
+
+def _limit(folder: Path, context: int) -> None:
+    """Say in the processor in `folder` how many tokens are read of a text."""
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({**settings, "model_max_length": context}, indent=2) + "\n"
+    )

@@ -10,10 +10,8 @@ from typing import Any
 
 from components.serving.api_errors import ApiError, ReplicaLost
 from components.serving.catalogue import Catalogue, Served
-from components.serving.encoder import Encoder
-from components.serving.engine import Engine, Event
-from components.serving.images import Images
-from components.serving.towers import Towers
+from components.serving.engine import Event
+from components.serving.engines import Holder
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +19,7 @@ log = logging.getLogger(__name__)
 class Answering:
     """An engine for many callers: `concurrency` requests take turns at each token, more wait in line."""
 
-    def __init__(self, engine: Engine | Encoder | Towers | Images, concurrency: int = 4) -> None:
+    def __init__(self, engine: Holder, concurrency: int = 4) -> None:
         self._engine = engine
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="answer")
 

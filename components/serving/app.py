@@ -88,9 +88,7 @@ def build_app(backend: Backend, keys: frozenset[bytes]) -> FastAPI:
     @app.post("/v1/classifications")
     async def classifications(request: Request) -> Response:
         asked = await _read(request, ClassificationsRequest)
-        return await _answer(
-            backend, request, asked, partial(_at_once, partial(ClassificationAnswer, labels=asked.labels))
-        )
+        return await _answer(backend, request, asked, partial(_at_once, ClassificationAnswer))
 
     @app.post("/v1/images/generations")
     async def images(request: Request) -> Response:

@@ -9,15 +9,16 @@ from components.serving.catalogue import Served
 class ClassificationAnswer:
     """One response: the labels with their probabilities, the likeliest first."""
 
-    def __init__(self, served: Served, labels: list[str]) -> None:
-        self._model, self._labels = served.id, labels
+    def __init__(self, served: Served) -> None:
+        self._model = served.id
+        self._labels: list[str] = []
         self._scores: list[float] = []
 
     def take(self, event: dict[str, Any]) -> None:
         """Add an event; raises ApiError if it is an error."""
         if event["type"] == "error":
             raise from_event(event)
-        self._scores = event["scores"]
+        self._labels, self._scores = event["labels"], event["scores"]
 
     def whole(self) -> dict[str, Any]:
         """The response as one JSON object."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from components.models import family_of
+from components.serving.classifier import Classifier
 from components.serving.encoder import Encoder
 from components.serving.engine import Engine
 from components.serving.images import Images
@@ -10,8 +11,9 @@ from components.serving.seq2seq import Seq2Seq
 from components.serving.towers import Towers
 from components.serving.visual import Visual
 
-Holder = Engine | Encoder | Towers | Images
+Holder = Engine | Encoder | Classifier | Towers | Images
 ENGINES: dict[str, type[Holder]] = {
+    "classifier": Classifier,
     "decoder": Engine,
     "encoder": Encoder,
     "images": Images,

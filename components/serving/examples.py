@@ -37,6 +37,7 @@ def _prompt(prompt: str) -> Body:
 
 
 EXAMPLES: dict[str, tuple[str, Callable[[str], Body]]] = {
+    "classifier": ("classifications", _input),
     "decoder": ("chat/completions", _chat),
     "encoder": ("embeddings", _input),
     "images": ("images/generations", _prompt),

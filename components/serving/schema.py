@@ -212,13 +212,18 @@ class EmbeddingsRequest(BaseModel):
 
 
 class ClassificationsRequest(BaseModel):
-    """POST /v1/classifications: which of `labels` goes with `input`, a text or an image as a data URI."""
+    """POST /v1/classifications: which of `labels` goes with `input`, a text or an image as a data URI.
+
+    Without `labels`, they are those that the model was trained for, where it was.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
     model: str = Field(min_length=1, max_length=200)
     input: str = Field(min_length=1)
-    labels: list[Annotated[str, Field(min_length=1)]] = Field(min_length=2, max_length=MAX_PROMPTS)
+    labels: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2, max_length=MAX_PROMPTS)] | None = (
+        None
+    )
 
     def job(self, digest: str) -> dict[str, Any]:
         """What the engine is asked."""

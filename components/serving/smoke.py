@@ -62,6 +62,14 @@ def _match(client: Any, model: str, prompt: str) -> dict[str, Any]:
     return {**found, "labels": answer["labels"]}
 
 
+def _classify(client: Any, model: str, prompt: str) -> dict[str, Any]:
+    """A text has probabilities of the model's own labels."""
+    answer = client.post("/classifications", cast_to=object, body={"model": model, "input": prompt})
+    scores = [row["score"] for row in answer["labels"]]
+    _must(abs(sum(scores) - 1) < 1e-3, f"these are no probabilities: {scores}")
+    return {"labels": answer["labels"]}
+
+
 def _look(client: Any, model: str, prompt: str) -> dict[str, Any]:
     """About a white image, whole and streamed."""
     return {
@@ -119,6 +127,7 @@ def _must(holds: bool, otherwise: str) -> None:
 
 
 ASKED = {
+    "classifier": _classify,
     "decoder": _complete,
     "encoder": _embed,
     "images": _draw,

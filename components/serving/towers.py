@@ -34,11 +34,13 @@ class Towers:
             tokens = sum(len(part) for part in parts if isinstance(part, list))
             yield {"type": "embeddings", "vectors": self._vectors(parts).tolist(), "prompt_tokens": tokens}
             return
+        if not job["labels"]:
+            raise ApiError(400, "This model was not trained for labels of its own: say which.", param="labels")
         labels = [self._part(label) for label in job["labels"]]
         asked = self._vectors([self._part(job["input"])])
         scale = float(self._model.logit_scale.detach().exp())
         chances = (scale * asked @ self._vectors(labels).T).softmax(-1)[0].tolist()
-        yield {"type": "classifications", "scores": chances}
+        yield {"type": "classifications", "labels": job["labels"], "scores": chances}
 
     def _part(self, given: str | list[int]) -> Any:
         """An image as pixels, or a text as token ids. Raises ApiError (400)."""

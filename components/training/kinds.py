@@ -149,6 +149,10 @@ class Pairs(Arrays):
         return Row(tokens, np.full_like(tokens, IGNORED))
 
 
+class Labelled(Pairs):
+    """A text and the number of its label for each document."""
+
+
 class Questions(Arrays):
     """A chat and arrays (a picture) for each document, of which the answer is predicted."""
 
@@ -168,6 +172,7 @@ KINDS: dict[str, type[Kind]] = {
     "chats": Chats,
     "preferences": Preferences,
     "pairs": Pairs,
+    "labelled": Labelled,
     "questions": Questions,
 }
 

@@ -3,6 +3,8 @@
 import json
 import math
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from drawings import draw
@@ -13,6 +15,7 @@ from components.digests import digest, folder_content
 from components.evaluation.evaluate import evaluate
 from components.models import families, family, family_of
 from components.preparation.captions import prepare_captions
+from components.preparation.labelled import prepare_labelled
 from components.preparation.pairs import prepare_pairs
 from components.preparation.prepare import prepare
 from components.preparation.questions import prepare_questions
@@ -34,8 +37,12 @@ def corpora(samples, tmp_path_factory):
     """By kind: the corpus of `samples`, whose first documents are held out as well as what is measured here is not
     quality, and one of drawings.
     """
-    documents = samples.path.parent
-    (documents / "held_out.parquet").write_bytes((documents / "train.parquet").read_bytes())
+    documents = tmp_path_factory.mktemp("documents")
+    rows = pq.read_table(samples.path.parent / "train.parquet").to_pylist()
+    for row in rows[1::2]:  # of a source that can be told
+        row.update(source="shouted", text=f"Hear, hear! {row['text']}")
+    for split in ("train", "held_out"):
+        pq.write_table(pa.Table.from_pylist(rows), documents / f"{split}.parquet")
     folder = tmp_path_factory.mktemp("drawings")
     sets = [ImageSet(source=style, style=style, caption="a {style} {label}") for style in ("filled", "outlined")]
     sources = [SourceFiles(s.source, draw(folder / s.source, s.source), "CC0-1.0", "drawn here", "") for s in sets]
@@ -49,9 +56,10 @@ READERS = {
     "tokens": prepare,
     "pairs": prepare_pairs,
     "captions": prepare_captions,
+    "labelled": prepare_labelled,
     "questions": prepare_questions,
 }
-PARTS = {"language": "llama", "eyes": "clip", "clip": "clip"}
+PARTS = {"language": "llama", "eyes": "clip", "clip": "clip", "encoder": "modernbert"}
 FREEZE = {"visual_sft": ("model.vision_tower",), "autoencoding": ("text_encoder", "image_encoder", "transformer")}
 """What a first phase of an objective leaves as it is."""
 
@@ -84,8 +92,8 @@ def fresh(name, samples, tmp_path_factory):
 
 
 def blind(name, samples):
-    """The loss of who guesses: one of all tokens, one of the batch's eight partners, or black for pictures on white."""
-    guesses = {"contrastive": math.log(8), "autoencoding": 1.0}
+    """The loss of who guesses: one of all tokens, of the batch's eight partners, of two labels; black for pictures on white."""
+    guesses = {"contrastive": math.log(8), "autoencoding": 1.0, "classification": math.log(2)}
     return guesses.get(family(name).objectives[0], math.log(samples.json("samples.json")["vocab_size"]))
 
 
@@ -132,6 +140,7 @@ def test_a_family_learns_exports_is_measured_and_answers(name, config, samples_f
     evaluate(asked, Export(out), corpora[family(name).corpus], out=report, scratch=tmp_path, **QUIET)
     assert json.loads((report / "report.json").read_text())["scores"]
     shown = {"documents": "The work", "images": "data:image/png;base64,"}[family(name).corpus]
+    shown = "Recommended: " if family(name).samples == "labelled" else shown
     assert shown in (report / "report.html").read_text()
 
     engine = open_engine(out, digest(folder_content(out, "export")), threads=1)
