@@ -17,6 +17,7 @@ OWNERS = {
     "mlflow": {"components/registry"},
     "sqlalchemy": {"components/ledger"},
     "alembic": {"components/ledger"},
+    "diffusers": {"components/diffusion", "components/registry"},
     "ray": {f"components/{name}" for name in ("jobs", "training", "curation", "evaluation", "serving")},
 }
 FILES = sorted([*ROOT.glob("flows/**/*.py"), *ROOT.glob("components/**/*.py")])

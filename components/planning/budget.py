@@ -13,7 +13,9 @@ from components.recipe.images import ONCE_MORE, WORDLESS
 MARKS = 4
 """Tokens that stand for the turns of a chat of one question and its answer."""
 CAPTION = 18
-"""Tokens of a caption."""
+"""Tokens of a caption with tags."""
+SHORT_CAPTION = 9
+"""Of one to draw by, which mostly has none."""
 QUESTIONS, QUESTION = 3, 30
 """Questions about each picture, and the tokens of one with its picture."""
 SYNTAX = 28
@@ -77,12 +79,17 @@ def _pairs(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:
     styled = sum(bool(chosen.style_caption) for chosen in recipe.images.sets) / len(recipe.images.sets)
     times, each = {
         "pairs": (1 + styled / ONCE_MORE, CAPTION),
-        "captions": (1 + 1 / WORDLESS, CAPTION),
+        "captions": (1 + 1 / WORDLESS, each_caption(recipe)),
         "questions": (QUESTIONS, QUESTION),
     }[family(recipe.family).samples]
     samples = phase.tokens / each if phase.tokens is not None else (phase.epochs or 0) * images * times
     steps = max(1, math.ceil(samples / phase.batch_size))
     return steps, steps * phase.batch_size * each
+
+
+def each_caption(recipe: Recipe) -> int:
+    """Tokens that are read of a picture's caption."""
+    return SHORT_CAPTION if family(recipe.family).samples == "captions" else CAPTION
 
 
 def _labelled(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:

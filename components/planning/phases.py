@@ -5,7 +5,7 @@ import math
 from components.hyperparameters import advice
 from components.planning.accelerators import Accelerators
 from components.planning.architecture import Architecture
-from components.planning.budget import CAPTION, Data, length
+from components.planning.budget import Data, each_caption, length
 from components.planning.compute import attention_flops
 from components.planning.machine import Machine
 from components.planning.memory import Memory, memory
@@ -82,7 +82,7 @@ class PhasePlan(Strict):
 def work_of(phase: TrainPhase, recipe: Recipe, shapes: Architecture, tokens: float) -> Work:
     """What `phase` computes."""
     if shapes.patches:  # what is read of a sample is its image; the caption is little beside it
-        tokens = tokens / CAPTION * shapes.patches
+        tokens = tokens / each_caption(recipe) * shapes.patches
     return Work(
         shapes,
         tokens,

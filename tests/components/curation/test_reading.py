@@ -55,7 +55,11 @@ def test_json_lines_give_a_text_each(tmp_path: Path) -> None:
         ("a.html", b'<meta charset="klingon">', r"a\.html declares the encoding 'klingon', which does not exist\."),
         ("a.jsonl", b'{"text": "one"}\n{"text": ', r"a\.jsonl line 2 is not JSON\."),
         ("a.jsonl", b'{"prompt": "one"}', r'a\.jsonl line 1 has no "text" that is a string\.'),
-        ("a.pdf", b"%PDF", r"Source letters: no file to read, only \.pdf\. Known: \.txt, \.html, \.htm, \.jsonl\."),
+        (
+            "a.pdf",
+            b"%PDF",
+            r"Source letters: no file to read, only \.pdf\. Known: \.txt, \.html, \.htm, \.jsonl, \.eml\.",
+        ),
     ],
 )
 def test_bad_files_are_refused_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
