@@ -62,6 +62,7 @@ READERS = {
 PARTS = {"language": "llama", "eyes": "clip", "clip": "clip", "encoder": "modernbert"}
 FREEZE = {"visual_sft": ("model.vision_tower",), "autoencoding": ("text_encoder", "image_encoder", "transformer")}
 """What a first phase of an objective leaves as it is."""
+TOKENS = {"visual_sft": 25_000, "autoencoding": 8_000}
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +106,7 @@ def config(configure):
         rate, tokens = {"documents": (1e-2, 25_000), "images": (1e-3, 9_000)}[family(name).corpus]
         chosen = {"objective": family(name).objectives[0], "tokens": tokens, "learning_rate": rate, **fields}
         if frozen := FREEZE.get(chosen["objective"]):
-            chosen |= {"freeze": frozen, "tokens": 25_000}
+            chosen |= {"freeze": frozen, "tokens": TOKENS[chosen["objective"]]}
         return configure(**chosen).model_copy(update={"family": name})
 
     return make

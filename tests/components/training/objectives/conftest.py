@@ -79,6 +79,8 @@ def make_model(name):
             fields = family("sd3").fields("debug", max_position_embeddings=16, vocab_size=512, image_size=8)
             fields["pictures"] = {**fields["pictures"], "image_size": 8, "patch_size": 4}
             return family("sd3").construct({**fields, "eos_token_id": 0, "pad_token_id": 1})
+        case "classification":
+            return family("classifier").build("debug", vocab_size=512, context=16, pad_token_id=1, labels=list("abc"))
         case "visual_sft":
             text = LlamaConfig(vocab_size=512, **small, num_key_value_heads=1)
             vision = CLIPVisionConfig(**small, image_size=8, patch_size=4)
@@ -149,11 +151,22 @@ def questions(tmp_path_factory):
     return samples
 
 
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory, pairs):
+    """The captions of `pairs`, each with one of three labels."""
+    folder = tmp_path_factory.mktemp("labelled") / "samples"
+    shutil.copytree(pairs.path, folder)
+    np.save(folder / "labels.npy", np.arange(14) % 3)
+    described = {**pairs.json("samples.json"), "kind": "labelled", "arrays": ["labels"], "labels": list("abc")}
+    (folder / "samples.json").write_text(json.dumps(described))
+    return Samples(folder)
+
+
 @pytest.fixture
-def case(samples, special, chats, preferences, pairs, questions):
+def case(samples, special, chats, preferences, pairs, questions, labelled):
     """A function: the objective with its model and its samples, with fields of the phase changed."""
     by_kind: dict[str, Any] = {"tokens": samples, "chats": chats, "preferences": preferences}
-    by_kind |= {"pairs": pairs, "questions": questions}
+    by_kind |= {"pairs": pairs, "questions": questions, "labelled": labelled}
 
     def make(name, **fields):
         chosen = objective(name)

@@ -198,6 +198,19 @@ def test_rectified_flow_is_the_target_of_the_paper(case):
     assert_same(this, found, total, model)
 
 
+def test_classification_is_that_of_transformers(case):
+    """Each text alone and unpadded, in float64."""
+    this = case("classification", batch_size=6)
+    batch, model = this.loader.batch(1), grown(this.model)
+    total = torch.zeros((), dtype=torch.float64)
+    for row in range(6):
+        ids = batch.input_ids[row : row + 1, : batch.lengths[row]]
+        total = total + model(input_ids=ids, labels=batch.tensors["labels"][row : row + 1]).loss
+    found = this.loss(batch)
+    assert found.num_targets == 6
+    assert_same(this, found, total, model)
+
+
 def test_autoencoding_is_the_formula_of_the_paper(case):
     """The divergence is that of diffusers; all in float64."""
     this = case("autoencoding", batch_size=6, seed=5)
