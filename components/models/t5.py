@@ -32,6 +32,7 @@ def _shape(
 
 SIZES: dict[str, dict[str, Any]] = {
     "debug": _shape(32, 2, 2, 16, 64, vocab_size=2048, context=256),
+    "tiny": _shape(128, 3, 4, 32, 512, vocab_size=2048),
     "mini": _shape(256, 4, 4, 64, 1024, vocab_size=2048),
     "small": _shape(512, 6, 8, 64, 2048),
     "base": _shape(768, 12, 12, 64, 3072),
