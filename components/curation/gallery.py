@@ -1,6 +1,5 @@
 """Writing a corpus of images: Parquet, counts, and a page with examples of what is kept and what was dropped."""
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,7 @@ def _source(source: SourceFiles, rows: Sequence[dict[str, Any]]) -> dict[str, An
 
 
 def _page(config: ImagesConfig, summary: dict[str, Any], rows: Sequence[dict[str, Any]], out: Path) -> None:
-    from components.reports import render
+    from components.reports import data_uri, render
     from components.reports.plots import waterfall
 
     stages = summary["stages"]
@@ -89,8 +88,3 @@ def _examples(rule: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     dropped = [row for row in rows if row["rule"] == rule]
     shown = [{"place": f"{row['source']}/{row['path']}", "reason": row["reason"]} for row in dropped[:EXAMPLES]]
     return {"rule": rule, "count": len(dropped), "shown": shown}
-
-
-def data_uri(png: bytes) -> str:
-    """A PNG as a page holds it."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

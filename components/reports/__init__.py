@@ -1,9 +1,15 @@
 """Reports: one self-contained HTML page each, readable offline, in the dark and on paper."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
 from components.errors import UnknownName
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG as a page holds it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def render(template: str, data: Mapping[str, Any], figures: Mapping[str, str]) -> str:

@@ -125,15 +125,14 @@ def _style_accuracy(towers: Towers, train: Sequence[Any], held_out: Sequence[Any
 
 def _examples(rows: Sequence[Any], images: Floats, texts: Floats) -> list[dict[str, Any]]:
     """For some images: the texts that are nearest, the likeliest first, and whether one is its own."""
-    import base64
+    from components.reports import data_uri
 
     shown = range(0, len(rows), max(1, len(rows) // EXAMPLES))
     found = []
     for number in list(shown)[:EXAMPLES]:
         best = np.argsort(-(texts @ images[number]), kind="stable")[:NEAREST]
-        picture = base64.b64encode(rows[number]["image"]).decode()
         nearest = [{"text": rows[other]["text"], "own": int(other) == number} for other in best]
-        found.append({"image": f"data:image/png;base64,{picture}", "own": rows[number]["text"], "nearest": nearest})
+        found.append({"image": data_uri(rows[number]["image"]), "own": rows[number]["text"], "nearest": nearest})
     return found
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from components.evaluation.eyes import AT_ONCE, Eyes, frechet, unit
 from components.evaluation.measures.base import Content, Given, Measure, score
 from components.evaluation.scoring import Floats
 from components.recipe import EvaluateConfig
 
-AT_ONCE = 32
 EXAMPLES = 16
 
 
@@ -17,13 +17,13 @@ def measure(given: Given) -> Content:
     """frechet_distance and prompt_gain of pictures that are drawn by the captions of held-out ones.
 
     frechet_distance: between the Gaussians of the drawn and of the held-out pictures in the features of our CLIP's tower of
-    images (Heusel et al. 2017, there with Inception's); untrained_frechet_distance: the same of a model of this architecture
-    with other weights than those of CLIP fresh; frechet_times: the quotient. clip_score: 100 times the cosine of a picture and
+    images (Heusel et al. 2017, there with Inception's); untrained_frechet_distance: the same with an autoencoder and a
+    transformer that have learnt nothing; frechet_times: the quotient. clip_score: 100 times the cosine of a picture and
     its prompt (Hessel et al. 2021, unscaled); shuffled_clip_score: of a picture and another prompt of the same style;
     prompt_gain: their difference in standard errors over pictures.
     """
     rows = _held_out(given)
-    eyes = Eyes(given)
+    eyes = Eyes(given.export)
     given.clock.lap("load")
     prompts = [row["text"] for row in rows]
     drawn = _drawn(eyes.pipeline, prompts, given, "pictures drawn")
@@ -33,8 +33,8 @@ def measure(given: Given) -> Content:
     real, ours, theirs = (eyes.images(pictures) for pictures in ([_opened(row["image"]) for row in rows], drawn, noise))
     words = eyes.texts(prompts)
     near, far = frechet(ours, real), frechet(theirs, real)
-    own = 100 * (_unit(ours) * words).sum(1)
-    other = 100 * (_unit(ours) * words[_shuffled([row["style"] for row in rows])]).sum(1)
+    own = 100 * (unit(ours) * words).sum(1)
+    other = 100 * (unit(ours) * words[_shuffled([row["style"] for row in rows])]).sum(1)
     gain, error = float((own - other).mean()), _error(own - other)
     given.clock.lap("scoring")
     scores = {
@@ -53,70 +53,6 @@ def measure(given: Given) -> Content:
     texts = [{"prompt": p, "drawn": _uri(image)} for p, image in zip(given.config.prompts, asked, strict=True)]
     given.clock.lap("texts")
     return {"scores": scores, "pictures": len(rows), "examples": examples, "asked": texts}
-
-
-class Eyes:
-    """The pipeline of an export, and both towers of its CLIP."""
-
-    def __init__(self, given: Given) -> None:
-        from transformers import AutoImageProcessor, AutoTokenizer
-
-        from components.diffusion.drawing import open_pipeline
-        from components.diffusion.model import TextToImage
-
-        self.folder = given.export.path
-        self.pipeline = open_pipeline(self.folder)
-        self.model: Any = TextToImage.from_pretrained(self.folder).eval()
-        self.processor: Any = AutoImageProcessor.from_pretrained(self.folder, local_files_only=True)
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
-
-    def untrained(self, seed: int) -> Any:
-        """The pipeline with an autoencoder and a transformer that have learnt nothing; as it was, when left."""
-        from contextlib import contextmanager
-
-        import torch
-
-        @contextmanager
-        def swapped() -> Any:
-            kept = self.pipeline.vae, self.pipeline.transformer
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                fresh = type(self.model)(self.model.config).eval()
-            self.pipeline.register_modules(vae=fresh.vae, transformer=fresh.transformer)
-            yield self.pipeline
-            self.pipeline.register_modules(vae=kept[0], transformer=kept[1])
-
-        return swapped()
-
-    def images(self, pictures: Sequence[Any]) -> Floats:
-        """Features of pictures, fp64 (number, width)."""
-        import torch
-
-        found = []
-        for start in range(0, len(pictures), AT_ONCE):
-            pixels = self.processor(list(pictures[start : start + AT_ONCE]), return_tensors="pt")["pixel_values"]
-            with torch.inference_mode():
-                found.append(self.model.image_encoder(pixels).image_embeds.double().numpy())
-        return np.concatenate(found)
-
-    def texts(self, texts: Sequence[str]) -> Floats:
-        """Features of texts, of length 1, fp64 (number, width)."""
-        import torch
-
-        longest = self.model.text_encoder.config.max_position_embeddings
-        ids = self.tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
-        with torch.inference_mode():
-            return _unit(self.model.text_encoder(ids["input_ids"]).text_embeds.double().numpy())
-
-
-def frechet(ours: Floats, theirs: Floats) -> float:
-    """|m - n|^2 + tr(A + B - 2 (A B)^(1/2)) of the means and covariances of two sets of features (Dowson and Landau 1982)."""
-    means = ours.mean(0) - theirs.mean(0)
-    first, second = (np.atleast_2d(np.cov(side, rowvar=False)) for side in (ours, theirs))
-    values, vectors = np.linalg.eigh(first)
-    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    both = np.sqrt(np.clip(np.linalg.eigvalsh(root @ second @ root), 0, None)).sum()
-    return float(means @ means + np.trace(first) + np.trace(second) - 2 * both)
 
 
 def _drawn(pipeline: Any, prompts: Sequence[str], given: Given, unit: str) -> list[Any]:
@@ -149,11 +85,6 @@ def _shuffled(styles: Sequence[str]) -> list[int]:
     return found
 
 
-def _unit(features: Floats) -> Floats:
-    found: Floats = features / np.linalg.norm(features, axis=1, keepdims=True)
-    return found
-
-
 def _error(values: Floats) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
@@ -167,12 +98,13 @@ def _opened(png: bytes) -> Any:
 
 
 def _uri(image: Any) -> str:
-    import base64
     import io
+
+    from components.reports import data_uri
 
     written = io.BytesIO()
     image.save(written, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
+    return data_uri(written.getvalue())
 
 
 def page(config: EvaluateConfig, content: Content) -> str:

@@ -143,7 +143,7 @@ def _rows(given: Given, split: str) -> list[dict[str, Any]]:
 
 def _examples(seeing: Seeing, rows: Sequence[dict[str, Any]], asked: Sequence[Question]) -> list[dict[str, Any]]:
     """Pictures with what the model says they are, and its answer to one question of yes or no."""
-    import base64
+    from components.reports import data_uri
 
     found = []
     for number in list(range(0, len(rows), max(1, len(rows) // EXAMPLES)))[:EXAMPLES]:
@@ -155,9 +155,8 @@ def _examples(seeing: Seeing, rows: Sequence[dict[str, Any]], asked: Sequence[Qu
             {"question": WHAT, "said": seeing.answer(WHAT, row["image"]), "true": f"{row['text']}."},
             {"question": whether.text, "said": seeing.answer(whether.text, row["image"]), "true": whether.answer},
         ]
-        picture = base64.b64encode(row["image"]).decode()
         held = "never seen" if row["held"] == "concept" else "seen in another style"
-        found.append({"image": f"data:image/png;base64,{picture}", "held": held, "answers": answers})
+        found.append({"image": data_uri(row["image"]), "held": held, "answers": answers})
     return found
 
 

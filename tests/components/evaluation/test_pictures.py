@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from components.evaluation.measures.pictures import frechet
+from components.evaluation.eyes import frechet
 
 
 def test_of_the_same_pictures_it_is_nothing():
