@@ -15,7 +15,7 @@ from flows.passage import Passage
 from flows.step import step
 
 EVALUATE = Step(
-    "evaluate", 2, "components.evaluation.evaluate:evaluate", "components.recipe:EvaluateConfig", "evaluation", "job"
+    "evaluate", 1, "components.evaluation.evaluate:evaluate", "components.recipe:EvaluateConfig", "evaluation", "job"
 )
 GATE = Step("gate", 1, "components.evaluation.gate:gate", "components.recipe:GateConfig", "verdict", "here")
 NO_CHAMPION = Input("baseline", "none", "no champion")

@@ -33,8 +33,7 @@ class Window:
 def measure(given: Given) -> Content:
     """span_loss (nats per hidden token), span_accuracy and exact_spans on held-out text, with standard errors over windows.
 
-    Each hidden token is told from the text around its span and the hidden tokens before it, among the tokens of text: where a
-    span ends is known to both sides. unigram_loss is that of the
+    Each hidden token is told from the text around its span and the hidden tokens before it. unigram_loss is that of the
     frequencies in the training split, add-one smoothed, on the same tokens; unigram_margin is by how much it is higher.
     Which spans are hidden follows from config.seed.
     """
@@ -102,7 +101,6 @@ def _told(model: Any, windows: Sequence[Window], tokenizer: Any, given: Given) -
     import torch
 
     nats, right, exact = (np.zeros(len(windows)) for _ in range(3))
-    marks = torch.tensor(sorted(set(tokenizer.all_special_ids)))
     for first in range(0, len(windows), AT_ONCE):
         batch = windows[first : first + AT_ONCE]
         read, seen = _padded([window.read for window in batch], tokenizer.pad_token_id)
@@ -111,7 +109,7 @@ def _told(model: Any, windows: Sequence[Window], tokenizer: Any, given: Given) -
         with torch.inference_mode():
             logits = model(input_ids=read, attention_mask=seen, decoder_input_ids=written, use_cache=False).logits
         for row, window in enumerate(batch):
-            logs = logits[row, torch.from_numpy(window.hidden)].index_fill(-1, marks, -torch.inf).log_softmax(-1)
+            logs = logits[row, torch.from_numpy(window.hidden)].log_softmax(-1)
             wanted = torch.from_numpy(window.written[window.hidden])
             hits = (logs.argmax(-1) == wanted).numpy()
             nats[first + row] = float(-logs.gather(-1, wanted[:, None]).double().sum())

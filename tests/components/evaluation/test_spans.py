@@ -42,11 +42,14 @@ def test_the_loss_is_that_of_transformers_on_the_hidden_tokens(run_evaluate, fil
             if len(ids[start : start + 64]) <= 6:
                 continue
             window = _hide(ids[start : start + 64], tokenizer, np.random.default_rng([3, number]))
-            written = torch.from_numpy(window.written)[None]
-            with torch.no_grad():  # transformers makes what the decoder reads out of the labels
-                logits = model(input_ids=torch.from_numpy(window.read)[None], labels=written).logits[0].double()
-            logits[:, tokenizer.all_special_ids] = -torch.inf
-            loss = torch.nn.functional.cross_entropy(logits[window.hidden], written[0, window.hidden])
+            labels = torch.full((1, len(window.written)), -100)
+            labels[0, window.hidden] = torch.from_numpy(window.written[window.hidden])
+            # the labels decide what transformers' decoder reads too, so those that do not count are put back there
+            before = torch.from_numpy(np.concatenate([[model.config.decoder_start_token_id], window.written[:-1]]))
+            with torch.no_grad():
+                loss = model(
+                    input_ids=torch.from_numpy(window.read)[None], decoder_input_ids=before[None], labels=labels
+                ).loss
             total, count, number = total + float(loss) * len(window.hidden), count + len(window.hidden), number + 1
     assert (content["hidden"], content["windows"]) == (count, number)
     assert content["scores"]["span_loss"]["value"] == pytest.approx(total / count, rel=1e-5)
