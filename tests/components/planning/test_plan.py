@@ -17,7 +17,8 @@ from components.planning.machine import Machine, measure
 from components.planning.memory import activations
 from components.planning.phases import SERVICES_CORES, START_SECONDS, StepCost
 from components.planning.plan import plan
-from components.recipe.file import validated
+from components.recipe.file import read_recipe, validated
+from flows.recipes import shipped_recipes
 
 MACHINE = Machine(cores=2, memory_bytes=8 * 2**30, threads=1, flops=100e9)
 SOURCES = Data({"novels": 1_000_000, "pairs": 50_000}, {"pairs": (500,) * 100})
@@ -103,6 +104,21 @@ def test_chats_are_counted_as_samples():
     assert planned.phases[1].steps == 25
     wide = make_recipe(PRETRAIN, {**FINETUNE, "batch_size": 8}, prepare={"context": 1024})
     assert plan(wide, MACHINE, SOURCES).phases[1].tokens == pytest.approx(200 * 500 / bytes_per_token(2048), rel=0.05)
+
+
+def test_of_documents_with_labels_only_the_beginning_counts():
+    recipe = read_recipe(shipped_recipes()["spam"])
+    (phase,) = plan(recipe, MACHINE, Data({}, corpus_tokens=90_000, corpus_documents=1000)).phases
+    epochs, batch = recipe.train[0].epochs, recipe.train[0].batch_size
+    assert phase.steps == math.ceil(epochs * 1000 / batch)
+    assert phase.tokens == phase.steps * batch * 90
+
+
+def test_pictures_to_draw_are_learnt_once_more_without_words():
+    recipe = read_recipe(shipped_recipes()["sd3"])
+    kept = 4000 * (1 - recipe.images.held_out) * (1 - recipe.images.held_out_styles / 2)
+    for planned, phase in zip(plan(recipe, MACHINE, Data({}, num_images=4000)).phases, recipe.train, strict=True):
+        assert planned.steps == math.ceil(phase.epochs * kept * 1.1 / phase.batch_size)
 
 
 def test_attention_flops_are_half_of_those_of_all_scores():
