@@ -42,7 +42,10 @@ SIZES: dict[str, dict[str, Any]] = {
     "0.5m": {**small(hidden=96, layers=3, heads=3, kv_heads=1, mlp=256), **_NORM},
     "1m": {**small(hidden=128, layers=5, heads=4, kv_heads=1, mlp=352), **_NORM},
     "2m": {**small(hidden=160, layers=6, heads=5, kv_heads=1, mlp=448), **_NORM},
-    "3m": {**small(hidden=160, layers=6, heads=5, kv_heads=1, mlp=896), **_NORM},  # as much as works in mixtral's 8x2m
+    "3.3m": {
+        **small(hidden=160, layers=6, heads=5, kv_heads=1, mlp=896),
+        **_NORM,
+    },  # as much as works in mixtral's 8x2m
     "5m": {**small(hidden=256, layers=6, heads=4, kv_heads=2, mlp=640, vocab_size=4096, context=512), **_NORM},
     "15m": {**small(hidden=384, layers=6, heads=6, kv_heads=2, mlp=1024, vocab_size=16_384, context=512), **_NORM},
     "60m": {**small(hidden=640, layers=12, heads=10, kv_heads=2, mlp=1728, vocab_size=16_384, context=1024), **_NORM},

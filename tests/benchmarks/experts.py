@@ -1,6 +1,6 @@
 """Experts beside a dense model of equal active parameters and equal tokens: `python tests/benchmarks/experts.py [TOKENS] [SEEDS]`.
 
-mixtral 8x2m and llama 3m, whose parameters are as many as work on a token there, learn from the shipped Austen with the same
+mixtral 8x2m and llama 3.3m, whose parameters are as many as work on a token there, learn from the shipped Austen with the same
 settings, once for each seed (500,000 tokens and 3 seeds, if left out), in turn, in this process with two threads. The last line
 is one JSON object: `ours` is the difference of held-out nats per token, dense less experts, over the seeds with its standard
 error; `interval` is that of 95% by Student's t; `shares` the least and the most used expert of any run, as multiples of the
@@ -30,7 +30,7 @@ from components.training.config import TrainConfig
 from components.training.train import train
 
 QUIET = {"report": lambda row: None}
-MODELS = {"experts": ("mixtral", "8x2m"), "dense": ("llama", "3m")}
+MODELS = {"experts": ("mixtral", "8x2m"), "dense": ("llama", "3.3m")}
 HELD_OUT = 12
 """Of so many documents one is held out."""
 

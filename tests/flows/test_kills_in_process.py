@@ -5,6 +5,8 @@ import random
 import subprocess
 import sys
 
+import pytest
+
 POINTS = [
     "steps.claimed",
     "steps.begun",
@@ -26,6 +28,7 @@ def run_steps(home, fault=None):
     )
 
 
+@pytest.mark.slow
 def test_killed_once_at_every_step_the_digests_are_the_same(tmp_path):
     """Each process is killed in the first step that is not done yet, at a point that the seed chooses."""
     whole = run_steps(tmp_path / "whole")
