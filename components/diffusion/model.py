@@ -157,9 +157,15 @@ class TextToImage(PreTrainedModel):
             "vae": AutoencoderKL,
             "transformer": SD3Transformer2DModel,
         }
+        odd: dict[str, list[str]] = {"missing_keys": [], "unexpected_keys": []}
         for name, kind in kinds.items():
-            setattr(model, name, kind.from_pretrained(place / name, dtype=torch.float32, **local))
-        return (model, {"missing_keys": [], "unexpected_keys": []}) if output_loading_info else model
+            part, found = kind.from_pretrained(
+                place / name, dtype=torch.float32, output_loading_info=True, low_cpu_mem_usage=False, **local
+            )
+            setattr(model, name, part)
+            for what, keys in odd.items():
+                keys += [f"{name}.{key}" for key in found[what]]
+        return (model, odd) if output_loading_info else model
 
 
 INDEX = {

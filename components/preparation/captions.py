@@ -28,12 +28,12 @@ def prepare_captions(
     rows = pq.read_table(corpus.documents("train")).to_pylist()
     adopt_words(clip, out / "processor", config.context)
     tokenizer = AutoTokenizer.from_pretrained(out / "processor", local_files_only=True)
-    texts = [(number, row["text"]) for number, row in enumerate(rows)]
-    texts += [(number, "") for number in range(0, len(rows), WORDLESS)]
-    encoded = [(number, tokenizer(text, split_special_tokens=True)["input_ids"]) for number, text in texts]
-    fitting = [(number, ids) for number, ids in encoded if len(ids) <= config.context]
-    if not any(number for number, _ in fitting):
+    encoded = [tokenizer(row["text"], split_special_tokens=True)["input_ids"] for row in rows]
+    fitting = [(number, ids) for number, ids in enumerate(encoded) if len(ids) <= config.context]
+    num_too_long = len(rows) - len(fitting)
+    if not fitting:
         raise EmptyResult(f"None of {len(rows)} captions fits into the context of {config.context} tokens: raise it.")
+    fitting += [(number, tokenizer("")["input_ids"]) for number in range(0, len(rows), WORDLESS)]
     packing = Packing(out, kind="pairs", vocab_size=len(tokenizer))
     for number, ids in fitting:
         row = rows[number]
@@ -50,7 +50,7 @@ def prepare_captions(
         beside=[f"{PIXELS}.npy"],
     )
     counts = {name: described[name] for name in ("num_documents", "num_tokens", "vocab_size")}
-    return {**counts, "num_too_long": len(texts) - len(fitting)}
+    return {**counts, "num_too_long": num_too_long}
 
 
 def _numbers(png: bytes) -> Any:

@@ -11,11 +11,11 @@ from components.steps import Step
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "tests" / "steps.json"
 BESIDE = {
-    "train": ["components/models"],
-    "join": ["components/models"],
+    "train": ["components/models", "components/diffusion"],
+    "join": ["components/models", "components/diffusion"],
     "curate": ["components/sources.py"],
     "questions": ["components/questions.py"],
-    "evaluate": ["components/questions.py"],
+    "evaluate": ["components/questions.py", "components/diffusion"],
 }
 """What a step's verb uses beyond its own folder."""
 

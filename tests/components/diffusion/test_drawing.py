@@ -1,23 +1,29 @@
 """What is saved is a pipeline of diffusers, which is told of a text what the model was told in training."""
 
+import shutil
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline
 from drawings import draw as draw_pictures
+from safetensors.torch import load_file, save_file
 
 from components.artifacts import Corpus, Export, Samples, SourceFiles
 from components.bases.join import JoinConfig, join
 from components.curation.images import curate_images
 from components.diffusion.drawing import draw, open_pipeline
 from components.diffusion.model import TextToImage
-from components.errors import RecipeError, SourceError
+from components.errors import EmptyResult, RecipeError, SourceError, TrainingError
 from components.models import family, family_of
 from components.models.folder import save
 from components.preparation.captions import prepare_captions
 from components.preparation.pairs import prepare_pairs
 from components.recipe import ImagesConfig, ImageSet, PrepareConfig
 from components.training.loader import Loader
+from components.training.model import exported_weights
 
 QUIET = {"report": lambda row: None}
 
@@ -116,3 +122,26 @@ def test_what_does_not_fit_the_clip_is_refused(made, tmp_path):
         prepare_captions(longer, corpus, Export(clip), out=tmp_path, scratch=tmp_path, **QUIET)
     with pytest.raises(SourceError, match="The part 'clip' does not fit"):
         join(JoinConfig(family="sd3", size="tiny"), samples, Export(clip), out=tmp_path, scratch=tmp_path, **QUIET)
+
+
+def test_captions_that_are_all_too_long_are_nothing_to_learn_from(made, tmp_path):
+    """What is learnt without words fits always, and is no reason to go on."""
+    _, _, _, clip, corpus = made
+    rows = pq.read_table(corpus.documents("train")).to_pylist()
+    for row in rows:
+        row["text"] *= 20
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    (tmp_path / "samples").mkdir()
+    config = PrepareConfig(vocab_size=320, context=16, processor="captions")
+    with pytest.raises(EmptyResult, match=r"None of .* captions fits into the context of 16"):
+        prepare_captions(config, Corpus(tmp_path), Export(clip), out=tmp_path / "samples", scratch=tmp_path, **QUIET)
+
+
+def test_a_folder_that_lacks_a_weight_is_no_start(made, tmp_path):
+    shutil.copytree(made[2], tmp_path / "torn")
+    file = tmp_path / "torn" / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    del weights["proj_out.bias"]
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(TrainingError, match=r"of another architecture: transformer.proj_out.bias"):
+        exported_weights(tmp_path / "torn", TextToImage)
