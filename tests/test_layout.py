@@ -49,7 +49,9 @@ def test_nothing_unpickles_or_runs_foreign_code(path):
     tree = ast.parse(path.read_text())
     names = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not names & {"torch.load", "torch.save", "pickle.load", "pickle.loads", "eval", "exec"}
-    assert "mlflow.pyfunc.load_model" not in names, "written through pyfunc, from code; never read"
+    assert not [name for name in names if name.endswith("pyfunc.load_model")], "written from code; never read"
+    through = {name for name in imports(path) if name.startswith("mlflow.pyfunc")}
+    assert not through or path == ROOT / "components/registry/logged.py"
     assert not [name for name in imports(path) if name.split(".")[0] == "pickle"]
     trusting = [k for k in ast.walk(tree) if isinstance(k, ast.keyword) and k.arg == "trust_remote_code"]
     assert all(isinstance(k.value, ast.Constant) and k.value.value is False for k in trusting)
