@@ -1,5 +1,9 @@
 """The models that a recipe starts from: a base, taken into the store once and registered as what it is, or parts."""
 
+import re
+from pathlib import Path
+
+from components.packages.names import is_package, package
 from components.recipe import Source
 from components.steps import Input, Step
 from components.store import Stored
@@ -13,16 +17,27 @@ TAKE = Step("take", 1, "components.bases.take:take", "components.bases.take:Take
 
 def taken_base(run: Passage) -> Stored | None:
     """The export that the recipe's base became, registered in MLflow; None where the recipe has no base."""
+    source = run.recipe.base
+    return _taken(run, source) if source else None
+
+
+def part(run: Passage, name: str) -> Input:
+    """A model that becomes a part of the recipe's: one of this home as it was when the run began, or one that is taken."""
+    source = next(source for source in run.recipe.with_role("part") if source.name == name)
+    digest = run.resolved["sources"][name]["digest"] if source.is_made_here else _taken(run, source).digest
+    return Input(f"part:{name}", "export", digest)
+
+
+def _taken(run: Passage, source: Source) -> Stored:
+    """The export that `source` became, registered under its name."""
     from components.bases.take import TakeConfig
 
-    source = run.recipe.base
-    if source is None:
-        return None
-    base = step(run, TAKE, TakeConfig(), run.source(source.name))
-    if run.dry is None:
-        run.act("register-base", lambda: _registered(run, source, base))
-        run.outcome["base"] = {"name": source.name, "digest": base.digest}
-    return base
+    if source.name not in run.taken:
+        run.taken[source.name] = taken = step(run, TAKE, TakeConfig(), run.source(source.name))
+        if run.dry is None:
+            run.act("register-base", lambda: _registered(run, source, taken))
+            run.outcome["base"] = {"name": _known_as(source), "digest": taken.digest}
+    return run.taken[source.name]
 
 
 def joined_parts(run: Passage, samples: Stored) -> Stored | None:
@@ -34,7 +49,7 @@ def joined_parts(run: Passage, samples: Stored) -> Stored | None:
         return None
     assert run.recipe.size is not None
     config = JoinConfig(family=run.recipe.family, size=run.recipe.size, seed=run.recipe.train[0].seed)
-    parts = [run.part(name) for name in family(run.recipe.family).parts]
+    parts = [part(run, name) for name in family(run.recipe.family).parts]
     return step(run, JOIN, config, Input("samples", samples.kind, samples.digest), *parts)
 
 
@@ -42,9 +57,17 @@ def _registered(run: Passage, source: Source, base: Stored) -> bool:
     tags = {
         **run.tags(),
         "headwater.kind": "base",
-        "headwater.licences": f"{source.name}: {source.licence}",
+        "headwater.licences": f"{_known_as(source)}: {source.licence}",
         "headwater.origin": source.origin,
         "headwater.source": run.resolved["sources"][source.name]["digest"],
     }
-    card = f"# {source.name}\n\nA model that others start from, as it was found: {source.origin}.\n\nLicence: {source.licence}.\n"
-    return registered(run, source.name, base.digest, base.path, tags=tags, card=card, scores={})[1]
+    card = f"# {_known_as(source)}\n\nA model that others start from, as it was found: {source.origin}.\n\nLicence: {source.licence}.\n"
+    return registered(run, _known_as(source), base.digest, base.path, tags=tags, card=card, scores={})[1]
+
+
+def _known_as(source: Source) -> str:
+    """The name of a model that was taken: its source's; of a part, whose name is its place in the family, its package's or file's."""
+    if source.role == "base":
+        return source.name
+    found = package(source.path).name if is_package(source.path) else Path(source.path).stem
+    return re.sub(r"[^a-z0-9_-]", "-", f"{'' if found[:1].isalpha() else 'model-'}{found}".lower())[:63]

@@ -8,12 +8,12 @@ from prefect.artifacts import create_markdown_artifact
 from components.recipe import Recipe
 from components.steps import Input, Step
 from components.store import Stored
-from flows.bases import taken_base
+from flows.bases import part, taken_base
 from flows.passage import Passage
 from flows.single import alone
 from flows.step import step
 
-CURATE = Step("curate", 1, "components.curation.curate:curate", "components.recipe:CurateConfig", "corpus", "job")
+CURATE = Step("curate", 2, "components.curation.curate:curate", "components.recipe:CurateConfig", "corpus", "job")
 PREPARE = Step(
     "prepare", 1, "components.preparation.prepare:prepare", "components.recipe:PrepareConfig", "samples", "here"
 )
@@ -53,6 +53,14 @@ LABELLED = Step(
     "samples",
     "here",
 )
+ANSWERS = Step(
+    "answers",
+    1,
+    "components.preparation.answers:prepare_answers",
+    "components.recipe:PrepareConfig",
+    "samples",
+    "here",
+)
 QUESTIONS = Step(
     "questions",
     1,
@@ -61,7 +69,14 @@ QUESTIONS = Step(
     "samples",
     "here",
 )
-PREPARATIONS = {"tokens": PREPARE, "pairs": PAIRS, "captions": CAPTIONS, "labelled": LABELLED, "questions": QUESTIONS}
+PREPARATIONS = {
+    "tokens": PREPARE,
+    "pairs": PAIRS,
+    "captions": CAPTIONS,
+    "labelled": LABELLED,
+    "answers": ANSWERS,
+    "questions": QUESTIONS,
+}
 """How a corpus becomes samples, by what the family learns from."""
 
 
@@ -106,7 +121,7 @@ def preparation(run: Passage, corpus: Stored, base: Stored | None) -> Stored:
     kind = family(run.recipe.family)
     inputs = [as_input("corpus", corpus), *([as_input("base", base)] if base else [])]
     if run.recipe.with_role("part"):
-        inputs += [run.part(name) for name in kind.parts]
+        inputs += [part(run, name) for name in kind.parts]
     return step(run, PREPARATIONS[kind.samples], run.recipe.prepare, *inputs, label="prepare")
 
 

@@ -232,6 +232,6 @@ def _pictures(recipe: Recipe, paths: dict[str, Path]) -> int | None:
     if recipe.images is None:
         return None
     sources = {
-        s.name: SourceFiles(s.name, paths[s.name], s.licence, s.origin, "") for s in recipe.sources if s.role != "part"
+        s.name: SourceFiles(s.name, paths[s.name], s.licence, s.origin, "") for s in recipe.sources if s.name in paths
     }
     return sum(label is not None for _, _, label in labelled_files(recipe.images, sources))

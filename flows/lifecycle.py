@@ -51,8 +51,8 @@ def plan(run: Passage, samples: Stored, base: Stored | None) -> None:
     from components.planning.words import markdown, summary
     from flows.estimates import estimate, source_data
 
-    parts = {source.name for source in run.recipe.with_role("part")}
-    places = {name: Path(given["path"]) for name, given in run.resolved["sources"].items() if name not in parts}
+    made_here = {source.name for source in run.recipe.sources if source.is_made_here}
+    places = {name: Path(given["path"]) for name, given in run.resolved["sources"].items() if name not in made_here}
     if run.recipe.base and base:
         places[run.recipe.base.name] = base.path
     data = source_data(run.recipe, places, json.loads((samples.path / "samples.json").read_text()))

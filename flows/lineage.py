@@ -122,7 +122,7 @@ def _outdated_parts(ledger: Ledger, name: str) -> list[str]:
     taken = [
         (source["path"].removeprefix(MODEL), run.resolved["sources"][source["name"]]["digest"])
         for source in run.recipe["sources"]
-        if source["role"] == "part" and "/" not in source["path"]
+        if source["path"].startswith(MODEL) and "/" not in source["path"]
     ]
     champions = {part: promotion.champion(ledger, part) for part, _ in taken}
     return [part for part, digest in taken if (now := champions[part]) and now.digest != digest]

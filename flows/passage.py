@@ -25,7 +25,7 @@ from components.recipe.sources import MODEL
 from components.settings import Settings, settings
 from components.sources import source_digest, source_files
 from components.steps import Input, described
-from components.store import Store
+from components.store import Store, Stored
 from flows.cancelling import drop
 from flows.recipes import shipped_data
 
@@ -47,6 +47,8 @@ class Passage:
     outcome: dict[str, Any] = field(default_factory=dict)
     reports: dict[str, str] = field(default_factory=dict)
     """Pages to open, by what they are about"""
+    taken: dict[str, Stored] = field(default_factory=dict)
+    """The exports that models made elsewhere became, by source"""
     git: tuple[str | None, bool | None] = (None, None)
     dry: list[dict[str, str]] | None = None
     """Where set, steps are only looked at, and what would become of each is added here."""
@@ -57,10 +59,6 @@ class Passage:
         return Input(
             f"source:{name}", "source", found["digest"], {k: found[k] for k in ("name", "licence", "origin", "path")}
         )
-
-    def part(self, name: str) -> Input:
-        """A model of this home that becomes a part of the recipe's, as it was when the run began."""
-        return Input(f"part:{name}", "export", self.resolved["sources"][name]["digest"])
 
     def act(self, name: str, reconcile: Callable[[], bool]) -> None:
         """Bring the outside world to what the ledger says, and record whether anything had to change."""
@@ -121,7 +119,7 @@ def passage(recipe: Recipe, flow: str, flow_run: str, flow_run_name: str, door: 
 
 def resolve(recipe: Recipe, ledger: Ledger, here: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     """Every name in a recipe as a digest: sources by content, the champion by what it is now. `say` hears of downloads."""
-    parts = {source.name: part_version(source, ledger) for source in recipe.with_role("part")}
+    parts = {source.name: part_version(source, ledger) for source in recipe.sources if source.is_made_here}
     sources = {source.name: _found(source, here, say) for source in recipe.sources if source.name not in parts}
     for source in sources.values():
         work.add_source(ledger, SourceRow(**source))

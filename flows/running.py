@@ -46,7 +46,7 @@ def checked(recipe: Recipe) -> Recipe:
     if recipe.evaluate.tasks and "completions" not in family(recipe.family).endpoints:
         raise RecipeError(f"evaluate.tasks are questions to a model that writes, and {recipe.family} is none.")
     for source in recipe.sources:
-        if source.role != "part":  # the ledger has it, and is asked when the run begins
+        if not source.is_made_here:  # the ledger has those, and is asked when the run begins
             _readable(source)
     return recipe
 
@@ -74,6 +74,8 @@ def _readable(source: Source) -> None:
         read_items(files)
     if source.role == "base":
         read_config(model_folder(path))
+    if source.role == "part":
+        model_folder(path)
 
 
 def plan(asked: argparse.Namespace) -> int:
@@ -87,7 +89,7 @@ def plan(asked: argparse.Namespace) -> int:
     paths = {
         source.name: source_path(source, here.home, housekeeping.say)
         for source in recipe.sources
-        if source.role != "part"
+        if not source.is_made_here
     }
     made = estimate(recipe, here, source_data(recipe, paths), housekeeping.say)
     print(json.dumps(made.model_dump(mode="json")) if asked.json else markdown(made))
@@ -119,8 +121,9 @@ def _submitted(asked: argparse.Namespace, recipe: Recipe, here: Settings, flow: 
     from flows.passage import part_version
 
     ledger = Ledger(here.ledger_url)
-    for source in recipe.with_role("part"):
-        part_version(source, ledger)
+    for source in recipe.sources:
+        if source.is_made_here:
+            part_version(source, ledger)
     housekeeping.ready(here, housekeeping.say)
     row = submit(recipe, here, ledger, flow)
     housekeeping.say(f"run {row.id}")

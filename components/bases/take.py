@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import Facts, Report, SourceFiles
+from components.bases.encoder import is_encoder, load_encoder
+from components.bases.whole import check, first_line
 from components.errors import SourceError
 from components.models.folder import ModelFolder, model_folder, read_config, without_version
 from components.recipe.fields import Budget, Strict
@@ -16,20 +18,18 @@ class TakeConfig(Strict):
 
 
 def take(config: TakeConfig, source: SourceFiles, *, out: Path, scratch: Path, report: Report) -> Facts:
-    """Fill `out` with the decoder of `source`: config, safetensors, tokenizer, chat template, generation config.
+    """Fill `out` with the decoder or encoder of `source`: config, safetensors, tokenizer, chat template, generation config.
 
     Weights keep their type; those of a GGUF file become fp32. What comes out depends on the content of the source
     alone. Raises SourceError for weights that are pickled, missing, superfluous or not finite, for a model that needs
-    code of its own or is no decoder, and for a tokenizer that is missing or larger than the vocabulary.
+    code of its own or is neither, and for a tokenizer that is missing or larger than the vocabulary.
     """
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     found = model_folder(source.path)
-    read_config(found)
     report({"done": 0, "total": 2, "unit": "parts"})
-    tokenizer = _tokenizer(found)
-    model = _model(found)
+    model, tokenizer = load_encoder(found) if is_encoder(found) else _decoder(found)
     report({"done": 1, "total": 2, "unit": "parts"})
     if len(tokenizer) > model.config.vocab_size:
         raise SourceError(
@@ -51,6 +51,13 @@ def take(config: TakeConfig, source: SourceFiles, *, out: Path, scratch: Path, r
     }
 
 
+def _decoder(found: ModelFolder) -> tuple[Any, Any]:
+    """A decoder and its tokenizer. Raises SourceError."""
+    read_config(found)
+    tokenizer = _tokenizer(found)
+    return _model(found), tokenizer
+
+
 def _tokenizer(found: ModelFolder) -> Any:
     """The fast tokenizer of a model. Raises SourceError where there is none, or none that ends a text."""
     from transformers import AutoTokenizer
@@ -60,7 +67,7 @@ def _tokenizer(found: ModelFolder) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(**found.where)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise SourceError(f"{found.path} has no tokenizer that can be read: {_first_line(error)}") from None
+        raise SourceError(f"{found.path} has no tokenizer that can be read: {first_line(error)}") from None
     if tokenizer.eos_token_id is None:
         raise SourceError(f"The tokenizer of {found.path} has no end token, so nothing could end a text.")
     return tokenizer
@@ -75,14 +82,9 @@ def _model(found: ModelFolder) -> Any:
     try:
         both: Any = AutoModelForCausalLM.from_pretrained(**found.where, **kind, output_loading_info=True)
     except Exception as error:  # safetensors and transformers have many words for a file that is not what it should be
-        raise SourceError(f"{found.path} cannot be loaded: {_first_line(error)}") from None
+        raise SourceError(f"{found.path} cannot be loaded: {first_line(error)}") from None
     model, loaded = both
-    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if names := sorted(map(str, loaded.get(what, ()))):
-            raise SourceError(f"{found.path}: {what.replace('_keys', '')} weights, {', '.join(names[:3])}.")
-    for name, parameter in model.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise SourceError(f"{found.path}: {name} holds values that are not finite.")
+    check(found.path, model, loaded)
     if found.gguf:
         _unquantised(model)
     return model
@@ -94,7 +96,3 @@ def _unquantised(model: Any) -> None:
         if name in vars(owner):
             delattr(owner, name)
     model.hf_quantizer = None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

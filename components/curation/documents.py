@@ -21,6 +21,7 @@ FILES_PER_BATCH = 64
 TEXTS: dict[str, Callable[[str], str]] = {
     "page": extraction.main_text,
     "mail": str,
+    "passages": str,
     "text": extraction.without_frame,
     "lines": extraction.without_frame,
 }

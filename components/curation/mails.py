@@ -8,7 +8,6 @@ from email.policy import default
 
 from components.curation import extraction
 
-BEGINNING = 4096
 HEADERS = re.compile(rb"\A(?:From [^\n]*\n|>From [^\n]*\n)?[A-Za-z][A-Za-z-]*:[ \t]")
 CAME = re.compile(rb"^(?:Received|Return-Path|Message-I[dD]|Delivered-To):", re.MULTILINE)
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts import SourceFiles
-from components.curation import mails
+from components.curation import mails, squad
 from components.errors import SourceError
 from components.sources import source_files
 
-KINDS = {".txt": "text", ".html": "page", ".htm": "page", ".jsonl": "lines", ".eml": "mail"}
-"""File endings that are read; files with other endings are counted and left out. A text that is a mail is read as one."""
+KINDS = {".txt": "text", ".html": "page", ".htm": "page", ".jsonl": "lines", ".eml": "mail", ".json": "passages"}
+"""File endings that are read; files with other endings are counted and left out. A text that is a mail is read as one, and
+of JSON only what is SQuAD's."""
 
+BEGINNING = 4096
 # Escape is let through: the ISO-2022 encodings of pages are made with it.
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]+)", re.IGNORECASE)
@@ -36,23 +38,27 @@ def files_of(source: SourceFiles) -> tuple[list[File], int]:
     Raises SourceError when nothing is there, a link leads out of the folder, or no file has a known ending.
     """
     found = source_files(source.path)
-    readable = [p for p in found if p.suffix.lower() in KINDS]
-    if not readable:
+    kinds = {place: kind for place in found if (kind := _kind(place))}
+    if not kinds:
         endings = ", ".join(sorted({p.suffix or p.name for p in found}))
         raise SourceError(f"Source {source.name}: no file to read, only {endings}. Known: {', '.join(KINDS)}.")
     files = []
-    for place in readable:
+    for place, kind in kinds.items():
         path = place.name if place == source.path else place.relative_to(source.path).as_posix()
-        files.append(File(source.name, path, str(place), _kind(place)))
-    return files, len(found) - len(readable)
+        files.append(File(source.name, path, str(place), kind))
+    return files, len(found) - len(kinds)
 
 
-def _kind(place: Path) -> str:
-    kind = KINDS[place.suffix.lower()]
-    if kind != "text":
+def _kind(place: Path) -> str | None:
+    """How a file is read, by its ending and its beginning; None for what is left out."""
+    kind = KINDS.get(place.suffix.lower())
+    if kind not in ("text", "passages"):
         return kind
     with place.open("rb") as file:
-        return "mail" if mails.is_mail(file.read(mails.BEGINNING)) else kind
+        beginning = file.read(BEGINNING)
+    if kind == "passages":
+        return kind if squad.is_squad(beginning) else None
+    return "mail" if mails.is_mail(beginning) else kind
 
 
 def texts(file: File) -> Sequence[str]:
@@ -68,6 +74,8 @@ def texts(file: File) -> Sequence[str]:
         raise SourceError(
             f"{where} is binary, not text: control character 0x{raw[control.start()]:02x} at byte {control.start()}."
         )
+    if file.kind == "passages":
+        return squad.texts(raw, where)
     text = _decoded(raw, _encoding(raw, where) if file.kind == "page" else "utf-8", where)
     return _json_lines(text, where) if file.kind == "lines" else [text]
 

@@ -12,7 +12,7 @@ from components.models.base import ModelFamily
 
 def families() -> list[str]:
     """Every family that has a file here."""
-    return sorted(module.name for module in iter_modules(__path__) if module.name not in ("base", "folder"))
+    return sorted(module.name for module in iter_modules(__path__) if module.name not in ("base", "encoders", "folder"))
 
 
 def family(name: str) -> ModelFamily:
@@ -33,9 +33,9 @@ def family_of(folder: Path) -> ModelFamily:
         named = str((json.loads((folder / "config.json").read_text())["architectures"] or ["none"])[0])
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(f"{folder} does not say what model it holds: {error}.") from None
-    known = [found for found in map(family, families()) if found.architecture == named]
+    known = [found for found in map(family, families()) if named in found.architectures]
     if not known and named.endswith(("ForCausalLM", "LMHeadModel")):
-        return replace(family("llama"), name=named, architecture=named, sizes={})
+        return replace(family("llama"), name=named, architectures=(named,), sizes={})
     if not known:
         raise StoreError(f"{folder} holds a {named}, which is of no family. Known: {', '.join(families())}.")
     return known[0]

@@ -57,6 +57,17 @@ def put(module: "nn.Module", weights: Mapping[str, "torch.Tensor"], part: str) -
     module.load_state_dict(dict(weights))
 
 
+POSITIONS = ("position_embedding.weight", "position_embeddings.weight")
+
+
+def cut(weights: Mapping[str, "torch.Tensor"], own: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    """`weights` with no more learned positions than `own` has: a model may read fewer tokens than where they come from."""
+    return {
+        name: weight[: len(own[name])] if name.endswith(POSITIONS) and name in own else weight
+        for name, weight in weights.items()
+    }
+
+
 def logits(model: "nn.Module", batch: "Batch") -> "torch.Tensor":
     """What most models make of token ids: (rows, time, vocabulary)."""
     found: torch.Tensor = model(input_ids=batch.input_ids).logits
@@ -76,8 +87,8 @@ class ModelFamily:
     """What it can be trained for: files of components/training/objectives."""
     endpoints: tuple[str, ...]
     """The REST shapes that it answers when served; evaluation tasks need completions."""
-    architecture: str
-    """The upstream class, as `architectures` of an exported config.json names it: by it an export tells its family."""
+    architectures: tuple[str, ...]
+    """The upstream classes, as `architectures` of an exported config.json names them: by it an export tells its family."""
     engine: str = "decoder"
     """What holds it when it is served: see components.serving.engines."""
     outputs: Callable[["nn.Module", "Batch"], "torch.Tensor"] = logits

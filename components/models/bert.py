@@ -27,10 +27,11 @@ def _shape(hidden: int, layers: int, heads: int, vocab_size: int, context: int) 
 SIZES: dict[str, dict[str, Any]] = {
     "debug": _shape(32, 2, 2, vocab_size=2048, context=256),
     "mini": _shape(256, 4, 4, vocab_size=4096, context=512),
+    "minilm": _shape(384, 6, 12, vocab_size=30_522, context=512),
     "base": _shape(768, 12, 12, vocab_size=30_522, context=512),
     "large": _shape(1024, 24, 16, vocab_size=30_522, context=512),
 }
-"""Published: BERT base and large (uncased)."""
+"""Published: BERT base and large (uncased), and MiniLM of six layers (Wang et al. 2020)."""
 
 
 def construct(fields: dict[str, Any]) -> "nn.Module":
@@ -42,7 +43,7 @@ def construct(fields: dict[str, Any]) -> "nn.Module":
 
 FAMILY = ModelFamily(
     name="bert",
-    architecture="BertForMaskedLM",
+    architectures=("BertForMaskedLM", "BertModel"),
     sizes=SIZES,
     construct=construct,
     objectives=("masked_lm",),

@@ -78,7 +78,7 @@ def outputs(model: "nn.Module", batch: Any) -> "torch.Tensor":
 
 FAMILY = ModelFamily(
     name="clip",
-    architecture="CLIPModel",
+    architectures=("CLIPModel",),
     sizes=SIZES,
     construct=construct,
     objectives=("contrastive",),

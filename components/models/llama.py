@@ -66,7 +66,7 @@ def construct(fields: dict[str, Any]) -> "nn.Module":
 
 FAMILY = ModelFamily(
     name="llama",
-    architecture="LlamaForCausalLM",
+    architectures=("LlamaForCausalLM",),
     sizes=SIZES,
     construct=construct,
     objectives=("causal_lm", "sft", "dpo"),

@@ -93,7 +93,7 @@ def outputs(model: "nn.Module", batch: Any) -> "torch.Tensor":
 
 FAMILY = ModelFamily(
     name="llava",
-    architecture="LlavaForConditionalGeneration",
+    architectures=("LlavaForConditionalGeneration",),
     sizes=SIZES,
     construct=construct,
     objectives=("visual_sft",),

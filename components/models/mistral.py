@@ -35,7 +35,7 @@ def construct(fields: dict[str, Any]) -> "nn.Module":
 
 FAMILY = ModelFamily(
     name="mistral",
-    architecture="MistralForCausalLM",
+    architectures=("MistralForCausalLM",),
     sizes=SIZES,
     construct=construct,
     objectives=("causal_lm", "sft"),

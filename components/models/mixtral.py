@@ -51,7 +51,7 @@ def construct(fields: dict[str, Any]) -> "nn.Module":
 
 FAMILY = ModelFamily(
     name="mixtral",
-    architecture="MixtralForCausalLM",
+    architectures=("MixtralForCausalLM",),
     sizes=SIZES,
     construct=construct,
     objectives=("causal_lm", "sft"),

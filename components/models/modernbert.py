@@ -42,7 +42,7 @@ def construct(fields: dict[str, Any]) -> "nn.Module":
 
 FAMILY = ModelFamily(
     name="modernbert",
-    architecture="ModernBertForMaskedLM",
+    architectures=("ModernBertForMaskedLM", "ModernBertModel"),
     sizes=SIZES,
     construct=construct,
     objectives=("masked_lm",),

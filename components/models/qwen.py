@@ -41,7 +41,7 @@ def construct(fields: dict[str, Any]) -> "nn.Module":
 
 FAMILY = ModelFamily(
     name="qwen",
-    architecture="Qwen2ForCausalLM",
+    architectures=("Qwen2ForCausalLM",),
     sizes=SIZES,
     construct=construct,
     objectives=("causal_lm", "sft"),

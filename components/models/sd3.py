@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.models.base import ModelFamily, put
+from components.models.base import ModelFamily, cut, put
 from components.models.clip import SIZES as CLIP
 
 if TYPE_CHECKING:
@@ -128,10 +128,7 @@ def join(model: "nn.Module", parts: Mapping[str, Path]) -> None:
     for own, start in ((whole.text_encoder, "text"), (whole.image_encoder, "vis")):
         shapes = own.state_dict()
         taken = {name: weight for name, weight in weights.items() if name.startswith(start)}
-        for name in taken:
-            if name.startswith("text") and name.endswith("position_embedding.weight"):
-                taken[name] = taken[name][: len(shapes[name])]
-        put(own, taken, "clip")
+        put(own, cut(taken, shapes) if start == "text" else taken, "clip")
 
 
 def outputs(model: "nn.Module", batch: Any) -> "torch.Tensor":
@@ -152,7 +149,7 @@ def _same_size(model: Any, pixels: "torch.Tensor") -> bool:
 
 FAMILY = ModelFamily(
     name="sd3",
-    architecture="TextToImage",
+    architectures=("TextToImage",),
     sizes=SIZES,
     construct=construct,
     objectives=("autoencoding", "rectified_flow"),

@@ -56,7 +56,7 @@ def outputs(model: "nn.Module", batch: Any) -> "torch.Tensor":
 
 FAMILY = ModelFamily(
     name="t5",
-    architecture="T5ForConditionalGeneration",
+    architectures=("T5ForConditionalGeneration",),
     sizes=SIZES,
     construct=construct,
     objectives=("span_corruption",),

@@ -58,7 +58,7 @@ def length(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:
     """(steps, tokens) of `phase`: enough to spend its token budget or its epochs, the last step in full."""
     if recipe.images:
         return _pairs(phase, recipe, data)
-    if family(recipe.family).samples == "labelled":
+    if family(recipe.family).samples in ("labelled", "answers"):
         return _labelled(phase, recipe, data)
     chats = data.chat_tokens(phase, recipe)
     each = sum(chats) / len(chats) - 1 if chats else recipe.prepare.context  # padding does not count

@@ -39,6 +39,17 @@ def adopt_processor(base: Export, folder: Path, context: int, *, reads_on: bool 
     return int(config["vocab_size"])
 
 
+def adopt_encoder(encoder: Export, folder: Path, context: int) -> int:
+    """The same of an encoder that gets a head: a text is cut at `context`.
+
+    With rotary positions it may read on; BERT's are learnt, and there are no more than it was made with.
+    """
+    learnt = encoder.json("config.json").get("model_type") == "bert"
+    vocab_size = adopt_processor(encoder, folder, context, reads_on=not learnt)
+    _limit(folder, context)
+    return vocab_size
+
+
 WORDS = ("tokenizer.json", "tokenizer_config.json")
 PLACES = ("tokenizer", "tokenizer_2")
 """Where a pipeline that draws looks for what reads its texts."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from components.artifacts import Corpus, Export, Facts, Report
 from components.errors import EmptyResult
-from components.preparation.adopted import adopt_processor
+from components.preparation.adopted import adopt_encoder
 from components.preparation.packing import Packing
 from components.recipe import PrepareConfig
 
@@ -18,8 +18,8 @@ def prepare_labelled(
 ) -> Facts:
     """Fill `out` with samples of kind "labelled": the beginning of each document, and the number of its label.
 
-    The tokenizer is that of `encoder`, which reads with rotary positions and so may read on: a longer text is cut at the
-    context. Raises EmptyResult where there is one label only.
+    The tokenizer is that of `encoder`, a text that is longer than the context is cut. Raises EmptyResult where
+    there is one label only, and RecipeError where `encoder` reads fewer tokens at once than the context.
     """
     import pyarrow.parquet as pq
     from transformers import AutoTokenizer
@@ -30,7 +30,7 @@ def prepare_labelled(
         raise EmptyResult(
             f"A label is the name of a source, and documents are left of {labels or 'none'}: two are needed."
         )
-    vocab_size = adopt_processor(encoder, out / "processor", config.context, reads_on=True)
+    vocab_size = adopt_encoder(encoder, out / "processor", config.context)
     tokenizer = AutoTokenizer.from_pretrained(out / "processor", local_files_only=True)
     packing = Packing(out, kind="labelled", vocab_size=vocab_size)
     for done, row in enumerate(rows, 1):

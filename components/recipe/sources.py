@@ -20,8 +20,8 @@ class Source(Strict):
     path: str = Field(
         min_length=1,
         description="A file or folder; shipped:NAME; or in a package: pypi:NAME==VERSION, sdist:NAME==VERSION, "
-        "npm:NAME@VERSION or debian:NAME, with !/PATH for one file or folder inside. Of a part, model:NAME for the champion "
-        "of that name in this home, or model:NAME/VERSION.",
+        "npm:NAME@VERSION or debian:NAME, with !/PATH for one file or folder inside. Of a part also model:NAME for the "
+        "champion of that name in this home, or model:NAME/VERSION.",
     )
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="What the file of a package must have; another one is refused."
@@ -33,11 +33,16 @@ class Source(Strict):
         description="What it is read as; base is a model to start from, part one of several that the model is joined from.",
     )
 
+    @property
+    def is_made_here(self) -> bool:
+        """Whether it is a model of this home, which the ledger knows."""
+        return self.path.startswith(MODEL)
+
     @model_validator(mode="after")
     def _is_a_model(self) -> "Source":
-        if (self.role == "part") != self.path.startswith(MODEL):
-            raise ValueError(f"a part is model:NAME or model:NAME/VERSION, and nothing else is; got {self.path!r}")
-        if self.role == "part" and not re.fullmatch(rf"{MODEL}[a-z][a-z0-9_-]{{0,62}}(/[1-9][0-9]*)?", self.path):
+        if self.is_made_here and self.role != "part":
+            raise ValueError(f"{self.path!r} is a model of this home, which only a part can be")
+        if self.is_made_here and not re.fullmatch(rf"{MODEL}[a-z][a-z0-9_-]{{0,62}}(/[1-9][0-9]*)?", self.path):
             raise ValueError(f"{self.path!r} is no model: write model:NAME or model:NAME/VERSION")
         return self
 

@@ -36,7 +36,7 @@ def logged_model(
     if ready:
         return ready[0]
     model = found[0] if found else client.create_logged_model(
-        experiment, name=name, source_run_id=run_id, tags={DIGEST: digest}, model_type=family_of(export).pipeline
+        experiment, name=name, source_run_id=run_id, tags={DIGEST: digest}, model_type=_task(export)
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
         copy = Path(folder) / "model"
@@ -56,12 +56,12 @@ def _save(model: Any, name: str, digest: str, export: Path, copy: Path, card: st
     family = family_of(export)
     if family.library == "diffusers":
         return _save_painter(model, digest, export, copy, card, example)
-    weights = getattr(transformers, family.architecture).from_pretrained(export, use_safetensors=True, **local)
+    weights = getattr(transformers, _architecture(export)).from_pretrained(export, use_safetensors=True, **local)
     weights.name_or_path = weights.config.name_or_path = name  # MLflow writes it down; a path means nothing elsewhere
     mlflow.transformers.save_model(
-        **_flavor(weights, export, family.pipeline, local),
+        **_flavor(weights, export, _task(export), local),
         path=str(copy),
-        task=family.pipeline,
+        task=_task(export),
         mlflow_model=Model(artifact_path=model.artifact_location, model_uuid=model.model_id, model_id=model.model_id),
         metadata={DIGEST: digest},
         signature=_signature(),
@@ -73,6 +73,17 @@ def _save(model: Any, name: str, digest: str, export: Path, copy: Path, card: st
         shutil.copytree(export / "adapter", copy / "adapter")
     # MLflow's own file sends the reader to a repository on a hub; the licences are in the card
     (copy / "LICENSE.txt").unlink(missing_ok=True)
+
+
+def _architecture(export: Path) -> str:
+    named: str = json.loads((export / "config.json").read_text())["architectures"][0]
+    return named
+
+
+def _task(export: Path) -> str:
+    """The name that transformers has for what the model does; an encoder without a head gives features."""
+    family, named = family_of(export), _architecture(export)
+    return "feature-extraction" if named.endswith("Model") and named != family.architectures[0] else family.pipeline
 
 
 def _save_painter(model: Any, digest: str, export: Path, copy: Path, card: str, example: dict[str, str]) -> None:

@@ -20,7 +20,9 @@ from components.serving.catalogue import Catalogue, Served, model_row
 from components.serving.classified import ClassificationAnswer
 from components.serving.drawn import ImagesAnswer
 from components.serving.engine import Event
+from components.serving.marked import MarkedAnswer
 from components.serving.schema import (
+    AnswersRequest,
     ChatRequest,
     ClassificationsRequest,
     CompletionRequest,
@@ -90,6 +92,11 @@ def build_app(backend: Backend, keys: frozenset[bytes]) -> FastAPI:
         asked = await _read(request, ClassificationsRequest)
         return await _answer(backend, request, asked, partial(_at_once, ClassificationAnswer))
 
+    @app.post("/v1/answers")
+    async def answers(request: Request) -> Response:
+        asked = await _read(request, AnswersRequest)
+        return await _answer(backend, request, asked, partial(_at_once, MarkedAnswer))
+
     @app.post("/v1/images/generations")
     async def images(request: Request) -> Response:
         asked = await _read(request, ImagesRequest)
@@ -123,7 +130,7 @@ def _written(
 
 
 async def _at_once(
-    shape: Callable[[Served], EmbeddingsAnswer | ClassificationAnswer | ImagesAnswer],
+    shape: Callable[[Served], EmbeddingsAnswer | ClassificationAnswer | MarkedAnswer | ImagesAnswer],
     served: Served,
     events: AsyncGenerator[Event],
 ) -> Response:

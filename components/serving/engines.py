@@ -7,16 +7,18 @@ from components.serving.classifier import Classifier
 from components.serving.encoder import Encoder
 from components.serving.engine import Engine
 from components.serving.images import Images
+from components.serving.reader import Reader
 from components.serving.seq2seq import Seq2Seq
 from components.serving.towers import Towers
 from components.serving.visual import Visual
 
-Holder = Engine | Encoder | Classifier | Towers | Images
+Holder = Engine | Encoder | Classifier | Reader | Towers | Images
 ENGINES: dict[str, type[Holder]] = {
     "classifier": Classifier,
     "decoder": Engine,
     "encoder": Encoder,
     "images": Images,
+    "reader": Reader,
     "seq2seq": Seq2Seq,
     "towers": Towers,
     "visual": Visual,

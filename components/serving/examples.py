@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from components.passages import question_of
 from components.serving.smoke import WHITE
 
 Body = dict[str, Any]
@@ -32,6 +33,11 @@ def _input(prompt: str) -> Body:
     return {"input": prompt}
 
 
+def _ask(prompt: str) -> Body:
+    question, passage = question_of(prompt)
+    return {"question": question, "passage": passage}
+
+
 def _prompt(prompt: str) -> Body:
     return {"prompt": prompt}
 
@@ -41,6 +47,7 @@ EXAMPLES: dict[str, tuple[str, Callable[[str], Body]]] = {
     "decoder": ("chat/completions", _chat),
     "encoder": ("embeddings", _input),
     "images": ("images/generations", _prompt),
+    "reader": ("answers", _ask),
     "seq2seq": ("completions", _complete),
     "towers": ("embeddings", _input),
     "visual": ("chat/completions", _look),

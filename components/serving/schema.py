@@ -230,6 +230,20 @@ class ClassificationsRequest(BaseModel):
         return {"endpoint": "classifications", "digest": digest, "input": self.input, "labels": self.labels}
 
 
+class AnswersRequest(BaseModel):
+    """POST /v1/answers: which part of `passage` answers `question`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+
+    model: str = Field(min_length=1, max_length=200)
+    question: str = Field(min_length=1)
+    passage: str = Field(min_length=1)
+
+    def job(self, digest: str) -> dict[str, Any]:
+        """What the engine is asked."""
+        return {"endpoint": "answers", "digest": digest, "question": self.question, "passage": self.passage}
+
+
 class ImagesRequest(BaseModel):
     """POST /v1/images/generations. Beside OpenAI's fields there is `seed`, by which the same pictures are drawn again."""
 

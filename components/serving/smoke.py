@@ -3,6 +3,7 @@
 from typing import Any
 
 from components.errors import ServiceError
+from components.passages import question_of
 
 WHITE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC"
@@ -70,6 +71,15 @@ def _classify(client: Any, model: str, prompt: str) -> dict[str, Any]:
     return {"labels": answer["labels"]}
 
 
+def _mark(client: Any, model: str, prompt: str) -> dict[str, Any]:
+    """A part of the passage, where it says that it stands."""
+    question, passage = question_of(prompt)
+    asked = {"model": model, "question": question, "passage": passage}
+    answer = client.post("/answers", cast_to=object, body=asked)
+    _must(answer["answer"] == passage[answer["start"] : answer["end"]] != "", f"this stands elsewhere: {answer}")
+    return {"said": answer["answer"]}
+
+
 def _look(client: Any, model: str, prompt: str) -> dict[str, Any]:
     """About a white image, whole and streamed."""
     return {
@@ -131,6 +141,7 @@ ASKED = {
     "decoder": _complete,
     "encoder": _embed,
     "images": _draw,
+    "reader": _mark,
     "seq2seq": _fill,
     "towers": _match,
     "visual": _look,

@@ -153,6 +153,10 @@ class Labelled(Pairs):
     """A text and the number of its label for each document."""
 
 
+class Answers(Pairs):
+    """A question with a passage, and where the answer begins and ends, for each document."""
+
+
 class Questions(Arrays):
     """A chat and arrays (a picture) for each document, of which the answer is predicted."""
 
@@ -173,6 +177,7 @@ KINDS: dict[str, type[Kind]] = {
     "preferences": Preferences,
     "pairs": Pairs,
     "labelled": Labelled,
+    "answers": Answers,
     "questions": Questions,
 }
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from components.recipe.fields import Strict
 from components.training.config import Job, TrainConfig
 from components.training.objectives import objective
 
-KINDS = ("tokens", "chats", "pairs")
+KINDS = ("tokens", "chats", "pairs", "labelled", "answers")
 """The kinds of samples that can be made up."""
-CAPTION, IMAGES = 18, 256
-"""Tokens of a made-up caption, and how many images there are."""
+CAPTION, MANY = 18, 256
+"""Tokens of a made-up caption, and how many images or texts there are."""
 TOKENS = 10**12
 """A budget that no probe comes to the end of."""
 PATIENCE = 120.0
@@ -87,13 +88,16 @@ def _start(folder: Path, rank: int, started: ExitStack) -> "subprocess.Popen[str
 
 
 def _make_up_samples(what: Probe, folder: Path) -> None:
-    """Samples of random tokens: windows of the context, chats of the lengths that the real ones have, or captions of images."""
+    """Samples of random tokens: windows of the context, chats of the lengths that the real ones have, captions of images, or
+    texts as long as the context, to which the longest of a batch comes.
+    """
     import numpy as np
 
     folder.mkdir()
     kind = objective(what.config.phase.objective).kind
-    captions = (min(CAPTION, what.context),) * IMAGES
-    lengths = np.array({"chats": what.chat_tokens, "pairs": captions}.get(kind, (what.context * 64 + 1,)))
+    captions, texts = (min(CAPTION, what.context),) * MANY, (what.context,) * MANY
+    each = {"chats": what.chat_tokens, "pairs": captions, "labelled": texts, "answers": texts}
+    lengths = np.array(each.get(kind, (what.context * 64 + 1,)))
     tokens = np.random.default_rng(0).integers(0, what.vocab_size, int(lengths.sum()))
     dtype = np.uint16 if what.vocab_size <= 2**16 else np.uint32
     tokens.astype(dtype).tofile(folder / "tokens.bin")
@@ -102,11 +106,19 @@ def _make_up_samples(what: Probe, folder: Path) -> None:
         np.ones(len(tokens), dtype=np.uint8).tofile(folder / "mask.bin")
     described = {"kind": kind, "dtype": np.dtype(dtype).name, "num_tokens": len(tokens), "num_documents": len(lengths)}
     described |= {"vocab_size": what.vocab_size, "context": what.context, "eos_token_id": 0, "pad_token_id": 1}
-    if kind == "pairs":
-        size = what.image_size or 1
-        pixels = np.random.default_rng(0).normal(size=(IMAGES, 3, size, size))
-        np.save(folder / "pixel_values.npy", pixels.astype(np.float16))
-        described |= {"arrays": ["pixel_values"], "image_size": size}
+    size = what.image_size or 1
+    arrays: dict[str, Callable[[], tuple[str, np.ndarray]]] = {
+        "pairs": lambda: (
+            "pixel_values",
+            np.random.default_rng(0).normal(size=(MANY, 3, size, size)).astype(np.float16),
+        ),
+        "labelled": lambda: ("labels", np.arange(MANY) % 2),
+        "answers": lambda: ("answers", np.tile([0, 1], (MANY, 1))),
+    }
+    if kind in arrays:
+        name, array = arrays[kind]()
+        np.save(folder / f"{name}.npy", array)
+        described |= {"arrays": [name], **({"image_size": size} if kind == "pairs" else {})}
     (folder / "samples.json").write_text(json.dumps(described))
     _make_up_processor(folder / "processor")
 

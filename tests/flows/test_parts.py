@@ -78,8 +78,8 @@ def test_a_model_is_stale_once_one_of_its_parts_has_a_new_champion(ledger):
 @pytest.mark.parametrize(
     ("changes", "wrong"),
     [
-        ({"path": "clip"}, "a part is model:NAME"),
         ({"path": "model:Clip!"}, "write model:NAME"),
+        ({"role": "documents"}, "is a model of this home, which only a part can be"),
         ({"name": "ears"}, "joined from language and eyes"),
     ],
 )

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from small_models import save_small_model
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BertConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DistilBertConfig
 
 from components.artifacts import SourceFiles
 from components.bases.take import TakeConfig, take
@@ -82,8 +82,8 @@ def be_of_no_known_type(folder):
 
 
 def be_no_decoder(folder):
-    BertConfig(architectures=["BertModel"]).save_pretrained(folder)
-    return "holds a BertModel .* no decoder language model"
+    DistilBertConfig(architectures=["DistilBertModel"]).save_pretrained(folder)
+    return "holds a DistilBertModel .* no decoder language model"
 
 
 def have_a_small_vocabulary(folder):

@@ -58,7 +58,7 @@ def test_json_lines_give_a_text_each(tmp_path: Path) -> None:
         (
             "a.pdf",
             b"%PDF",
-            r"Source letters: no file to read, only \.pdf\. Known: \.txt, \.html, \.htm, \.jsonl, \.eml\.",
+            r"Source letters: no file to read, only \.pdf\. Known: \.txt, \.html, \.htm, \.jsonl, \.eml, \.json\.",
         ),
     ],
 )

@@ -8,6 +8,8 @@ from components.training.probe import Probe, can_be_made_up, probe
 PHASES = {
     "llama": {"objective": "causal_lm"},
     "clip": {"objective": "contrastive"},
+    "classifier": {"objective": "classification", "init": "parts"},
+    "reader": {"objective": "extraction", "init": "parts"},
     "sd3": {"objective": "rectified_flow", "freeze": ("text_encoder", "image_encoder", "vae"), "init": "parts"},
 }
 

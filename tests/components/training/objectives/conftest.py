@@ -81,6 +81,8 @@ def make_model(name):
             return family("sd3").construct({**fields, "eos_token_id": 0, "pad_token_id": 1})
         case "classification":
             return family("classifier").build("debug", vocab_size=512, context=16, pad_token_id=1, labels=list("abc"))
+        case "extraction":
+            return family("reader").build("bert-debug", vocab_size=512, context=16, pad_token_id=1)
         case "visual_sft":
             text = LlamaConfig(vocab_size=512, **small, num_key_value_heads=1)
             vision = CLIPVisionConfig(**small, image_size=8, patch_size=4)
@@ -162,11 +164,22 @@ def labelled(tmp_path_factory, pairs):
     return Samples(folder)
 
 
+@pytest.fixture(scope="session")
+def answers(tmp_path_factory, pairs):
+    """The captions of `pairs` as questions and passages, in each of which an answer of one or two tokens is marked."""
+    folder = tmp_path_factory.mktemp("answers") / "samples"
+    shutil.copytree(pairs.path, folder)
+    np.save(folder / "answers.npy", np.array([[n % 3, n % 3 + n % 2] for n in range(14)]))
+    described = {**pairs.json("samples.json"), "kind": "answers", "arrays": ["answers"]}
+    (folder / "samples.json").write_text(json.dumps(described))
+    return Samples(folder)
+
+
 @pytest.fixture
-def case(samples, special, chats, preferences, pairs, questions, labelled):
+def case(samples, special, chats, preferences, pairs, questions, labelled, answers):
     """A function: the objective with its model and its samples, with fields of the phase changed."""
     by_kind: dict[str, Any] = {"tokens": samples, "chats": chats, "preferences": preferences}
-    by_kind |= {"pairs": pairs, "questions": questions, "labelled": labelled}
+    by_kind |= {"pairs": pairs, "questions": questions, "labelled": labelled, "answers": answers}
 
     def make(name, **fields):
         chosen = objective(name)

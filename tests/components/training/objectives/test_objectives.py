@@ -211,6 +211,23 @@ def test_classification_is_that_of_transformers(case):
     assert_same(this, found, total, model)
 
 
+def test_extraction_is_that_of_transformers(case):
+    """Each question alone and unpadded, in float64; the metric is how often both ends are the likeliest."""
+    this = case("extraction", batch_size=6)
+    batch, model = this.loader.batch(1), grown(this.model)
+    total, right = torch.zeros((), dtype=torch.float64), 0
+    for row in range(6):
+        ids = batch.input_ids[row : row + 1, : batch.lengths[row]]
+        first, last = batch.tensors["answers"][row : row + 1].unbind(1)
+        found = model(input_ids=ids, start_positions=first, end_positions=last)
+        total = total + found.loss
+        right += int(found.start_logits.argmax() == first and found.end_logits.argmax() == last)
+    found = this.loss(batch)
+    assert found.num_targets == 6
+    assert int(found.metric_sums["accuracy"]) == right
+    assert_same(this, found, total, model)
+
+
 def test_autoencoding_is_the_formula_of_the_paper(case):
     """The divergence is that of diffusers; all in float64."""
     this = case("autoencoding", batch_size=6, seed=5)
