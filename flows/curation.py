@@ -63,7 +63,7 @@ ANSWERS = Step(
 )
 QUESTIONS = Step(
     "questions",
-    1,
+    2,
     "components.preparation.questions:prepare_questions",
     "components.recipe:PrepareConfig",
     "samples",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 LAST, PENULTIMATE = -1, -2
+OWN = 1
+"""The tower's own token, which LLaVA-1.5 leaves out: a small tower keeps most of what it knows of a picture there."""
 _CLIP_336 = {**CLIP["vit-l-14"]["vision_config"], "image_size": 336}
 _VICUNA = {"vocab_size": 32_000, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "tie_word_embeddings": False}
 
@@ -50,9 +52,9 @@ def construct(fields: dict[str, Any]) -> "nn.Module":
         vision_config=CLIPVisionConfig(**vision),
         text_config=text,
         image_token_index=fields.get("image_token_id", text.vocab_size - 1),
-        image_seq_length=(vision["image_size"] // vision["patch_size"]) ** 2,
+        image_seq_length=(vision["image_size"] // vision["patch_size"]) ** 2 + OWN,
         vision_feature_layer=fields["vision_feature_layer"],
-        vision_feature_select_strategy="default",
+        vision_feature_select_strategy="full",
         tie_word_embeddings=text.tie_word_embeddings,
     )
     return LlavaForConditionalGeneration(config)

@@ -7,6 +7,7 @@ import numpy as np
 
 from components.artifacts import Corpus, Export, Facts, Report
 from components.errors import EmptyResult
+from components.models.llava import OWN
 from components.preparation.adopted import adopt_processor
 from components.preparation.packing import Packing
 from components.preparation.pairs import PIXELS, pixels
@@ -42,12 +43,12 @@ def prepare_questions(
     folder = out / "processor"
     adopt_processor(language, folder, config.context)
     image_token = add_pictures(folder, eyes)
-    patches = num_patches(eyes)
+    places = num_places(eyes)
     speech = Speech(folder)
     labels = [row["text"] for row in rows]
     packing, chosen, num_too_long = Packing(out, kind="questions", vocab_size=speech.vocab_size), list[int](), 0
     for number, asked in enumerate(questions(labels, labels)):
-        ids, mask = chat(speech, asked.text, asked.answer, image_token, patches)
+        ids, mask = chat(speech, asked.text, asked.answer, image_token, places)
         if len(ids) > config.context:
             num_too_long += 1
             continue
@@ -73,12 +74,12 @@ def prepare_questions(
     return {**counts, "num_too_long": num_too_long}
 
 
-def chat(speech: Speech, question: str, answer: str, image_token: int, patches: int) -> tuple[list[int], list[int]]:
-    """Token ids and mask of a question about a picture, whose token stands there once for each patch."""
+def chat(speech: Speech, question: str, answer: str, image_token: int, places: int) -> tuple[list[int], list[int]]:
+    """Token ids and mask of a question about a picture, whose token stands there once for each of its places."""
     ids: list[int] = []
     mask: list[int] = []
     for token, counts in zip(*speech.chat([Turn("user", question, images=1), Turn("assistant", answer)]), strict=True):
-        times = patches if token == image_token else 1
+        times = places if token == image_token else 1
         ids += [token] * times
         mask += [counts] * times
     return ids, mask
@@ -113,12 +114,12 @@ def _processor(eyes: Export) -> dict[str, Any]:
         "image_processor": eyes.json("preprocessor_config.json"),
         "image_token": IMAGE,
         "patch_size": eyes.json("config.json")["vision_config"]["patch_size"],
-        "num_additional_image_tokens": 1,  # the tower's own, which "default" leaves out
-        "vision_feature_select_strategy": "default",
+        "num_additional_image_tokens": OWN,
+        "vision_feature_select_strategy": "full",
     }
 
 
-def num_patches(eyes: Export) -> int:
-    """Tokens that a picture becomes."""
+def num_places(eyes: Export) -> int:
+    """Tokens that a picture becomes: its patches, and the tower's own."""
     vision = eyes.json("config.json")["vision_config"]
-    return int((vision["image_size"] // vision["patch_size"]) ** 2)
+    return int((vision["image_size"] // vision["patch_size"]) ** 2) + OWN

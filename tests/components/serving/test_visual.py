@@ -17,7 +17,7 @@ from components.digests import digest, folder_content
 from components.models import family
 from components.preparation.pairs import save_image_processor
 from components.preparation.processors import processor
-from components.preparation.questions import add_pictures, num_patches
+from components.preparation.questions import add_pictures, num_places
 from components.serving.answering import Answering, LocalBackend
 from components.serving.catalogue import Catalogue, Served
 from components.serving.engines import open_engine
@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, pictures: list[bytes]) -> P
     vocab_size = len(json.loads((place / "tokenizer.json").read_text())["model"]["vocab"]) + 1
     shape = {"vocab_size": vocab_size, "context": 96, "image_size": size, "image_token_id": image_token}
     model: Any = family("llava").build("debug", **shape, eos_token_id=0, pad_token_id=1)
-    assert model.config.image_seq_length == num_patches(Export(eyes))
+    assert model.config.image_seq_length == num_places(Export(eyes))
     with torch.no_grad():  # fresh weights say almost the same to any picture
         for parameter in model.parameters():
             parameter.mul_(4)
@@ -110,8 +110,8 @@ def test_the_picture_is_part_of_what_is_read(client, pictures):
         for seen in (pictures[:1], pictures[1:], [])
     ]
     likelihoods = [tuple(top.logprob for top in row.choices[0].logprobs.content[0].top_logprobs) for row in found]
-    assert len(set(likelihoods)) == 3  # and each of 40 pixels has 25 patches
-    assert found[0].usage.prompt_tokens == found[1].usage.prompt_tokens == found[2].usage.prompt_tokens + 25
+    assert len(set(likelihoods)) == 3  # and each of 40 pixels has 25 patches and the token of the tower
+    assert found[0].usage.prompt_tokens == found[1].usage.prompt_tokens == found[2].usage.prompt_tokens + 26
 
 
 def test_it_passes_the_smoke_test(url):
