@@ -48,8 +48,10 @@ def joined_parts(run: Passage, samples: Stored) -> Stored | None:
     if not run.recipe.with_role("part"):
         return None
     assert run.recipe.size is not None
-    config = JoinConfig(family=run.recipe.family, size=run.recipe.size, seed=run.recipe.train[0].seed)
-    parts = [part(run, name) for name in family(run.recipe.family).parts]
+    kind, given = family(run.recipe.family), {source.name for source in run.recipe.with_role("part")}
+    names = tuple(name for name in (*kind.parts, *kind.optional_parts) if name in given)
+    config = JoinConfig(family=kind.name, size=run.recipe.size, parts=names, seed=run.recipe.train[0].seed)
+    parts = [part(run, name) for name in names]
     return step(run, JOIN, config, Input("samples", samples.kind, samples.digest), *parts)
 
 

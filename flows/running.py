@@ -54,6 +54,7 @@ def checked(recipe: Recipe) -> Recipe:
 def _readable(source: Source) -> None:
     """Raises SourceError where a source is missing, or a line of its items is malformed: now, not after the training."""
     from components.artifacts import SourceFiles
+    from components.bases.pipeline import check_pipeline, is_pipeline
     from components.evaluation.tasks import read_items
     from components.models.folder import model_folder, read_config
     from components.preparation.chats import read_chats
@@ -75,7 +76,7 @@ def _readable(source: Source) -> None:
     if source.role == "base":
         read_config(model_folder(path))
     if source.role == "part":
-        model_folder(path)
+        check_pipeline(path) if is_pipeline(path) else model_folder(path)
 
 
 def plan(asked: argparse.Namespace) -> int:

@@ -14,6 +14,8 @@ class JoinConfig(Strict):
 
     family: Name
     size: str
+    parts: tuple[Name, ...]
+    """The names of the parts that are given, in their order."""
     seed: int = 0
     """Of the weights that no part brings."""
     budget_seconds: Budget = 60
@@ -22,7 +24,7 @@ class JoinConfig(Strict):
 def join(config: JoinConfig, samples: Samples, *parts: Export, out: Path, scratch: Path, report: Report) -> Facts:
     """Fill `out` with the model of the family's size for the vocabulary of `samples`, with the weights of `parts`.
 
-    `parts` are in the order in which the family names them. Raises SourceError where one has another shape than the size
+    `parts` are in the order of config.parts. Raises SourceError where one has another shape than the size
     gives it, RecipeError where the family is not joined from parts.
     """
     import torch
@@ -35,7 +37,7 @@ def join(config: JoinConfig, samples: Samples, *parts: Export, out: Path, scratc
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = kind.build(config.size, **kind.described(samples.json("samples.json")))
-    kind.join(model, dict(zip(kind.parts, (part.path for part in parts), strict=True)))
+    kind.join(model, dict(zip(config.parts, (part.path for part in parts), strict=True)))
     save(model, samples.processor, out)
     report({"done": 1, "total": 1, "unit": "models"})
-    return {"parameters": sum(parameter.numel() for parameter in model.parameters()), "parts": list(kind.parts)}
+    return {"parameters": sum(parameter.numel() for parameter in model.parameters()), "parts": list(config.parts)}

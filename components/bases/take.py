@@ -5,6 +5,7 @@ from typing import Any
 
 from components.artifacts import Facts, Report, SourceFiles
 from components.bases.encoder import is_encoder, load_encoder
+from components.bases.pipeline import is_pipeline, take_pipeline
 from components.bases.whole import check, first_line
 from components.errors import SourceError
 from components.models.folder import ModelFolder, model_folder, read_config, without_version
@@ -18,15 +19,17 @@ class TakeConfig(Strict):
 
 
 def take(config: TakeConfig, source: SourceFiles, *, out: Path, scratch: Path, report: Report) -> Facts:
-    """Fill `out` with the decoder or encoder of `source`: config, safetensors, tokenizer, chat template, generation config.
+    """Fill `out` with the decoder, encoder or pipeline of `source`: config, safetensors, tokenizer, chat template.
 
     Weights keep their type; those of a GGUF file become fp32. What comes out depends on the content of the source
     alone. Raises SourceError for weights that are pickled, missing, superfluous or not finite, for a model that needs
-    code of its own or is neither, and for a tokenizer that is missing or larger than the vocabulary.
+    code of its own or is none of these, and for a tokenizer that is missing or larger than the vocabulary.
     """
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    if is_pipeline(source.path):
+        return take_pipeline(source.path, out)
     found = model_folder(source.path)
     report({"done": 0, "total": 2, "unit": "parts"})
     model, tokenizer = load_encoder(found) if is_encoder(found) else _decoder(found)

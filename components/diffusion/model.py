@@ -23,6 +23,8 @@ from transformers import (
 from components.models.folder import without_version
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
 TIMESTEPS = 1000
@@ -71,7 +73,10 @@ class TextToImageConfig(PretrainedConfig):
 
 
 class TextToImage(PreTrainedModel):
-    """The four networks. `forward` is the transformer's velocity; the towers are taken from a CLIP and read only."""
+    """The four networks. `forward` is the transformer's velocity; the towers are taken from a CLIP and read only.
+
+    What was taken from elsewhere may lack the tower of images, which is for measuring what is drawn.
+    """
 
     config_class = TextToImageConfig
     base_model_prefix = ""
@@ -81,7 +86,8 @@ class TextToImage(PreTrainedModel):
 
         super().__init__(config)
         self.text_encoder = CLIPTextModelWithProjection(CLIPTextConfig(**config.texts))
-        self.image_encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**config.pictures))
+        if config.pictures:
+            self.image_encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**config.pictures))
         autoencoder: Any = AutoencoderKL  # diffusers' classes are typed less than they can do
         transformer: Any = SD3Transformer2DModel
         self.vae: Any = autoencoder(**config.autoencoder)
@@ -134,8 +140,8 @@ class TextToImage(PreTrainedModel):
         folder = Path(save_directory)
         self.config.architectures = [type(self).__name__]
         self.config.save_pretrained(folder)
-        for name in ("text_encoder", "image_encoder", "vae", "transformer"):
-            getattr(self, name).save_pretrained(folder / name)
+        for name, network in self._networks():
+            network.save_pretrained(folder / name)
             without_version(folder / name / "config.json")
         copytree(folder / "text_encoder", folder / "text_encoder_2", dirs_exist_ok=True)
         scheduler: Any = FlowMatchEulerDiscreteScheduler(num_train_timesteps=TIMESTEPS)
@@ -143,13 +149,23 @@ class TextToImage(PreTrainedModel):
         without_version(folder / "scheduler" / "scheduler_config.json")
         (folder / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n")
 
+    def _networks(self) -> "Iterator[tuple[str, Any]]":
+        """Those that it has, by the names of their folders."""
+        names = ("text_encoder", "image_encoder", "vae", "transformer")
+        return ((name, getattr(self, name)) for name in names if hasattr(self, name))
+
     @classmethod
-    def from_pretrained(cls, folder: Any, *, output_loading_info: bool = False, **_: Any) -> Any:  # type: ignore[override]
-        """The model in a local folder that `save_pretrained` wrote, fp32; with what is missing in it, where that is asked."""
+    def from_pretrained(  # type: ignore[override]
+        cls, folder: Any, *, config: TextToImageConfig | None = None, output_loading_info: bool = False, **_: Any
+    ) -> Any:
+        """The model in a local folder that `save_pretrained` wrote, fp32; with what is missing in it, where that is asked.
+
+        Of a pipeline that diffusers wrote, `config` says what its networks are.
+        """
         from diffusers import AutoencoderKL, SD3Transformer2DModel
 
         place = Path(folder)
-        model = cls(TextToImageConfig.from_pretrained(place, local_files_only=True))
+        model = cls(config or TextToImageConfig.from_pretrained(place, local_files_only=True))
         local: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
         kinds: dict[str, Any] = {
             "text_encoder": CLIPTextModelWithProjection,
@@ -158,8 +174,8 @@ class TextToImage(PreTrainedModel):
             "transformer": SD3Transformer2DModel,
         }
         odd: dict[str, list[str]] = {"missing_keys": [], "unexpected_keys": []}
-        for name, kind in kinds.items():
-            part, found = kind.from_pretrained(
+        for name, _network in model._networks():
+            part, found = kinds[name].from_pretrained(
                 place / name, dtype=torch.float32, output_loading_info=True, low_cpu_mem_usage=False, **local
             )
             setattr(model, name, part)

@@ -99,6 +99,8 @@ class ModelFamily:
     """How the corpus is prepared: tokens, pairs of image and text, or questions about images."""
     parts: tuple[str, ...] = ()
     """The models that it is joined from, each a source with the role part under this name."""
+    optional_parts: tuple[str, ...] = ()
+    """Those that it may be joined from beside."""
     join: Callable[["nn.Module", Mapping[str, Path]], None] | None = None
     """Puts the weights of exports, by name of the part, into a model. Raises SourceError where one does not fit."""
     processor: str = "byte_bpe"

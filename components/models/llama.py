@@ -37,6 +37,9 @@ _LLAMA_3_2 = {
 
 SIZES: dict[str, dict[str, Any]] = {
     "debug": {**small(hidden=32, layers=2, heads=4, kv_heads=2, mlp=96), **_NORM},
+    "0.04m": {**small(hidden=16, layers=2, heads=2, kv_heads=1, mlp=48), **_NORM},
+    "0.06m": {**small(hidden=24, layers=2, heads=2, kv_heads=1, mlp=64), **_NORM},
+    "0.09m": {**small(hidden=32, layers=2, heads=2, kv_heads=1, mlp=88), **_NORM},
     "0.15m": {**small(hidden=48, layers=2, heads=2, kv_heads=1, mlp=128), **_NORM},
     "0.3m": {**small(hidden=64, layers=3, heads=2, kv_heads=1, mlp=176), **_NORM},
     "0.5m": {**small(hidden=96, layers=3, heads=3, kv_heads=1, mlp=256), **_NORM},

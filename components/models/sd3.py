@@ -1,13 +1,14 @@
 """Stable Diffusion 3: pictures by rectified flow in the latents of an autoencoder (Esser et al. 2024).
 
 It is joined to a CLIP that is there, `clip`, whose text tower tells it what to draw; the tower of images is kept beside, to
-measure what is drawn.
+measure what is drawn. A `pipeline` that draws by the same CLIP already may be where it starts from.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.errors import SourceError
 from components.models.base import ModelFamily, cut, put
 from components.models.clip import SIZES as CLIP
 
@@ -115,10 +116,13 @@ def construct(fields: dict[str, Any]) -> "nn.Module":
 def join(model: "nn.Module", parts: Mapping[str, Path]) -> None:
     """Put both towers of the CLIP in `parts` into `model`, which may read fewer tokens of a text than they do.
 
-    Raises SourceError where they have another shape than in `model`.
+    Of a `pipeline`, if there is one, autoencoder and transformer are put in too. Raises SourceError where something has
+    another shape than in `model`, and where the pipeline reads texts with another CLIP.
     """
     import torch
     from transformers import CLIPModel
+
+    from components.diffusion.model import TextToImage
 
     whole: Any = model
     clip: Any = CLIPModel.from_pretrained(
@@ -129,6 +133,16 @@ def join(model: "nn.Module", parts: Mapping[str, Path]) -> None:
         shapes = own.state_dict()
         taken = {name: weight for name, weight in weights.items() if name.startswith(start)}
         put(own, cut(taken, shapes) if start == "text" else taken, "clip")
+    if "pipeline" in parts:
+        theirs = TextToImage.from_pretrained(parts["pipeline"])
+        reads = cut(theirs.text_encoder.state_dict(), whole.text_encoder.state_dict())
+        if any(
+            not torch.equal(weight, reads.get(name, weight[:0]))
+            for name, weight in whole.text_encoder.state_dict().items()
+        ):
+            raise SourceError("The part 'pipeline' reads texts with another CLIP than the part 'clip'.")
+        put(whole.vae, theirs.vae.state_dict(), "pipeline")
+        put(whole.transformer, theirs.transformer.state_dict(), "pipeline")
 
 
 def outputs(model: "nn.Module", batch: Any) -> "torch.Tensor":
@@ -159,6 +173,7 @@ FAMILY = ModelFamily(
     corpus="images",
     samples="captions",
     parts=("clip",),
+    optional_parts=("pipeline",),
     join=join,
     processor="captions",
     evaluation="pictures",

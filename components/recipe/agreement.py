@@ -48,9 +48,10 @@ def _beginning(recipe: "Recipe") -> Iterator[str]:
 def _wrong_parts(recipe: "Recipe") -> str | None:
     from components.models import families, family
 
-    wanted = family(recipe.family).parts if recipe.size and recipe.family in families() else ()
+    kind = family(recipe.family) if recipe.size and recipe.family in families() else None
+    wanted, more = (kind.parts, kind.optional_parts) if kind else ((), ())
     given = [source.name for source in recipe.with_role("part")]
-    if sorted(given) == sorted(wanted):
+    if sorted(name for name in given if name not in more) == sorted(wanted):
         return None
     if not wanted:
         return f"{recipe.family} is joined from no parts: leave {', '.join(given)} out"

@@ -13,20 +13,16 @@ import tempfile
 from math import log
 from pathlib import Path
 
-import ray
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from components.ledger import Ledger, work
+from home_steps import Home
+
 from components.planning.ladder import ladder, target
 from components.planning.predict import PredictConfig
 from components.recipe.file import validated
-from components.settings import settings
-from components.sources import source_digest
-from components.steps import Input, declare, perform
-from components.store import Store
 from components.training.config import TrainConfig
-from flows.curation import CURATE, PREPARE, as_input
+from flows.curation import PREPARE, as_input
 from flows.evaluation import EVALUATE
-from flows.recipes import shipped_data
 from flows.scaling import PREDICT
 from flows.training import NOTHING, TRAIN
 
@@ -34,38 +30,24 @@ AUSTEN = {"name": "austen", "path": "shipped:austen", "licence": "public domain"
 PLAYS = {"name": "shakespeare", "path": "shipped:shakespeare", "licence": "public domain", "origin": "shipped"}
 RECIPE = {
     "name": "ladder",
-    "size": "1m",
+    "size": "0.3m",
     "sources": [AUSTEN, PLAYS],
-    "prepare": {"vocab_size": 1024, "context": 128},
+    "prepare": {"vocab_size": 512, "context": 128},
     "train": [
         {
             "name": "pretrain",
-            "tokens": 1_050_000,
+            "tokens": 1_500_000,
             "batch_size": 8,
             "learning_rate": 4e-3,
             "num_workers": 0,
-            "threads": 2,
+            "threads": 1,
             "checkpoint_seconds": 60,
         }
     ],
     "evaluate": {"prompts": ["The"], "sample_tokens": 4, "held_out_documents": 60},
     "gate": {"rules": [{"metric": "bits_per_byte", "max": 9.0}]},
-    "scale": {"budgets": [1e11, 2e11, 4e11, 7.5e11], "sizes": ["0.15m", "0.3m", "0.5m", "1m"]},
+    "scale": {"budgets": [2.2e10, 4.5e10, 9e10, 1.8e11], "sizes": ["0.04m", "0.06m", "0.09m", "0.15m", "0.3m"]},
 }
-
-
-class Home:
-    """A ledger and a store, and steps carried out in them."""
-
-    def __init__(self, folder):
-        settings()
-        self.folder = folder
-        self.ledger, self.store = Ledger(f"sqlite:///{folder}/ledger.db"), Store(folder / "store")
-
-    def step(self, what, config, *inputs, label=""):
-        row = declare(self.ledger, what, config, inputs, label or what.name)
-        stored = perform(self.ledger, self.store, self.folder / "scratch", row.identity, None)
-        return stored, work.step(self.ledger, row.identity)
 
 
 def trained_and_evaluated(home, recipe, samples, corpus, size, phase, name):
@@ -82,15 +64,7 @@ def trained_and_evaluated(home, recipe, samples, corpus, size, phase, name):
 
 def main(folder):
     recipe, home = validated(RECIPE, "benchmark"), Home(folder)
-    sources = []
-    for source in recipe.sources:
-        path = shipped_data(source.path.partition(":")[2])
-        place = {"name": source.name, "licence": source.licence, "origin": source.origin, "path": str(path)}
-        sources.append(Input(f"source:{source.name}", "source", source_digest(path), place))
-    if declare(home.ledger, CURATE, recipe.curate, sources, CURATE.name).status != "finished":
-        ray.init(address="local", num_cpus=2, object_store_memory=2**28, include_dashboard=False, log_to_driver=False)
-    corpus, _ = home.step(CURATE, recipe.curate, *sources)
-    ray.shutdown()
+    corpus = home.corpus(recipe)
     samples, _ = home.step(PREPARE, recipe.prepare, as_input("corpus", corpus))
     found = json.loads((samples.path / "samples.json").read_text())
     rungs = ladder(recipe, found["vocab_size"])

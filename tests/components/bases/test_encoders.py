@@ -46,7 +46,7 @@ def with_head(family_name, out, tmp_path, **described):
     (samples / "samples.json").write_text(json.dumps(described))
     made = tmp_path / family_name
     made.mkdir()
-    wanted = JoinConfig(family=family_name, size="bert-debug")
+    wanted = JoinConfig(family=family_name, size="bert-debug", parts=("encoder",))
     join(wanted, Samples(samples), Export(out), out=made, scratch=tmp_path, report=lambda row: None)
     return made
 

@@ -8,49 +8,20 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline
-from drawings import draw as draw_pictures
 from safetensors.torch import load_file, save_file
 
-from components.artifacts import Corpus, Export, Samples, SourceFiles
+from components.artifacts import Corpus, Export
 from components.bases.join import JoinConfig, join
-from components.curation.images import curate_images
 from components.diffusion.drawing import draw, open_pipeline
 from components.diffusion.model import TextToImage
 from components.errors import EmptyResult, RecipeError, SourceError, TrainingError
-from components.models import family, family_of
-from components.models.folder import save
+from components.models import family_of
 from components.preparation.captions import prepare_captions
-from components.preparation.pairs import prepare_pairs
-from components.recipe import ImagesConfig, ImageSet, PrepareConfig
+from components.recipe import PrepareConfig
 from components.training.loader import Loader
 from components.training.model import exported_weights
 
 QUIET = {"report": lambda row: None}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Samples of drawings, the export of a CLIP with random weights, and the model that is joined to it."""
-    place = tmp_path_factory.mktemp("sd3")
-    folders = {name: place / name for name in ("corpus", "pairs", "clip", "samples", "joined")}
-    for folder in folders.values():
-        folder.mkdir()
-    chosen = ImageSet(source="filled", style="filled", caption="a {label}")
-    source = SourceFiles("filled", draw_pictures(place / "drawn", "filled"), "CC0-1.0", "drawn here", "")
-    curate_images(ImagesConfig(sets=(chosen,)), source, out=folders["corpus"], scratch=place, **QUIET)
-    config = PrepareConfig(vocab_size=320, context=24, processor="captions")
-    corpus = Corpus(folders["corpus"])
-    prepare_pairs(config, corpus, out=folders["pairs"], scratch=place, **QUIET)
-    torch.manual_seed(0)
-    pairs = Samples(folders["pairs"])
-    clip = family("clip").build("debug", **family("clip").described(pairs.json("samples.json")))
-    save(clip, pairs.processor, folders["clip"])
-    shorter = config.model_copy(update={"context": 16})
-    prepare_captions(shorter, corpus, Export(folders["clip"]), out=folders["samples"], scratch=place, **QUIET)
-    samples = Samples(folders["samples"])
-    settings = JoinConfig(family="sd3", size="debug")
-    join(settings, samples, Export(folders["clip"]), out=folders["joined"], scratch=place, **QUIET)
-    return clip, samples, folders["joined"], folders["clip"], corpus
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +92,14 @@ def test_what_does_not_fit_the_clip_is_refused(made, tmp_path):
     with pytest.raises(RecipeError, match=r"prepare.context = 25 is more than the text tower reads at once, 24"):
         prepare_captions(longer, corpus, Export(clip), out=tmp_path, scratch=tmp_path, **QUIET)
     with pytest.raises(SourceError, match="The part 'clip' does not fit"):
-        join(JoinConfig(family="sd3", size="tiny"), samples, Export(clip), out=tmp_path, scratch=tmp_path, **QUIET)
+        join(
+            JoinConfig(family="sd3", size="tiny", parts=("clip",)),
+            samples,
+            Export(clip),
+            out=tmp_path,
+            scratch=tmp_path,
+            **QUIET,
+        )
 
 
 def test_captions_that_are_all_too_long_are_nothing_to_learn_from(made, tmp_path):
