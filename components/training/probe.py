@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from components.recipe.fields import Strict
 from components.training.config import Job, TrainConfig
 from components.training.objectives import objective
 
-KINDS = ("tokens", "chats", "pairs", "labelled", "answers")
+KINDS = ("tokens", "chats", "pairs", "labelled", "answers", "questions")
 """The kinds of samples that can be made up."""
-CAPTION, MANY = 18, 256
-"""Tokens of a made-up caption, and how many images or texts there are."""
+CAPTION, ASKED, MANY = 18, 24, 256
+"""Tokens of a made-up caption and of a question with its answer, and how many images or texts there are."""
 TOKENS = 10**12
 """A budget that no probe comes to the end of."""
 PATIENCE = 120.0
@@ -88,39 +87,59 @@ def _start(folder: Path, rank: int, started: ExitStack) -> "subprocess.Popen[str
 
 
 def _make_up_samples(what: Probe, folder: Path) -> None:
-    """Samples of random tokens: windows of the context, chats of the lengths that the real ones have, captions of images, or
-    texts as long as the context, to which the longest of a batch comes.
+    """Samples of random tokens: windows of the context, chats of the lengths that the real ones have, captions of images,
+    questions about them, or texts as long as the context, to which the longest of a batch comes.
     """
     import numpy as np
 
     folder.mkdir()
     kind = objective(what.config.phase.objective).kind
-    captions, texts = (min(CAPTION, what.context),) * MANY, (what.context,) * MANY
-    each = {"chats": what.chat_tokens, "pairs": captions, "labelled": texts, "answers": texts}
-    lengths = np.array(each.get(kind, (what.context * 64 + 1,)))
+    size, places = what.image_size or 1, _places(what) if kind == "questions" else 0
+    longest = {"pairs": min(CAPTION, what.context), "questions": places + ASKED, "labelled": what.context}
+    longest["answers"] = what.context
+    if kind in longest:  # of several lengths: without padding, attention would have an easier time than it will have
+        lengths = longest[kind] - np.arange(MANY) % max(1, (longest[kind] - places) // 2)
+    else:
+        lengths = np.array(what.chat_tokens if kind == "chats" else (what.context * 64 + 1,))
     tokens = np.random.default_rng(0).integers(0, what.vocab_size, int(lengths.sum()))
+    if kind == "questions":  # a picture, the question and the answer
+        tokens %= what.vocab_size - 1
+        starts = np.cumsum(lengths) - lengths
+        tokens[(starts[:, None] + np.arange(places)).ravel()] = what.vocab_size - 1
     dtype = np.uint16 if what.vocab_size <= 2**16 else np.uint32
     tokens.astype(dtype).tofile(folder / "tokens.bin")
     np.save(folder / "offsets.npy", np.concatenate([[0], lengths.cumsum()]).astype(np.int64))
-    if kind == "chats":
+    if kind in ("chats", "questions"):
         np.ones(len(tokens), dtype=np.uint8).tofile(folder / "mask.bin")
     described = {"kind": kind, "dtype": np.dtype(dtype).name, "num_tokens": len(tokens), "num_documents": len(lengths)}
     described |= {"vocab_size": what.vocab_size, "context": what.context, "eos_token_id": 0, "pad_token_id": 1}
-    size = what.image_size or 1
-    arrays: dict[str, Callable[[], tuple[str, np.ndarray]]] = {
-        "pairs": lambda: (
-            "pixel_values",
-            np.random.default_rng(0).normal(size=(MANY, 3, size, size)).astype(np.float16),
-        ),
-        "labelled": lambda: ("labels", np.arange(MANY) % 2),
-        "answers": lambda: ("answers", np.tile([0, 1], (MANY, 1))),
+    pictures = np.random.default_rng(0).normal(size=(MANY, 3, size, size)).astype(np.float16)
+    arrays = {
+        "pairs": ("pixel_values", pictures),
+        "questions": ("pixel_values", pictures),
+        "labelled": ("labels", np.arange(MANY) % 2),
+        "answers": ("answers", np.tile([0, 1], (MANY, 1))),
     }
     if kind in arrays:
-        name, array = arrays[kind]()
+        name, array = arrays[kind]
         np.save(folder / f"{name}.npy", array)
-        described |= {"arrays": [name], **({"image_size": size} if kind == "pairs" else {})}
+        described |= {"arrays": [name], **({"image_size": size} if what.image_size else {})}
+    if kind == "questions":
+        described |= {"image_token_id": what.vocab_size - 1}
     (folder / "samples.json").write_text(json.dumps(described))
     _make_up_processor(folder / "processor")
+
+
+def _places(what: Probe) -> int:
+    """Tokens that a picture becomes."""
+    import torch
+
+    from components.models import family
+
+    assert what.config.size is not None, "what reads pictures is joined from parts"
+    with torch.device("meta"):
+        model: Any = family(what.config.family).build(what.config.size, image_size=what.image_size)
+    return int(model.config.image_seq_length)
 
 
 def _make_up_processor(folder: Path) -> None:

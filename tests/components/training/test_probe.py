@@ -10,6 +10,7 @@ PHASES = {
     "clip": {"objective": "contrastive"},
     "classifier": {"objective": "classification", "init": "parts"},
     "reader": {"objective": "extraction", "init": "parts"},
+    "llava": {"objective": "visual_sft", "init": "parts", "freeze": ("model.vision_tower",)},
     "sd3": {"objective": "rectified_flow", "freeze": ("text_encoder", "image_encoder", "vae"), "init": "parts"},
 }
 
