@@ -88,4 +88,4 @@ class Verdict(Artifact):
 
 
 class Prediction(Artifact):
-    """prediction.json: {"target", "predicted": {"loss", "interval"}, "laws", "rungs"}; report.html shows it."""
+    """prediction.json: {"target", "predicted": {"by", "loss", "interval"}, "laws", "rungs"}; report.html shows it."""

@@ -143,7 +143,7 @@ def in_words(told: dict[str, Any]) -> str:
     best, target = told["optimum"], told["target"]
     line = (
         f"{target['size']} on {target['tokens']:,} tokens: {told['predicted']['loss']:.4f} nats per token predicted "
-        f"({low:.4f} to {high:.4f}); the best use of its {target['flops']:.3g} FLOPs is "
+        f"by {told['predicted']['by'].capitalize()}'s law ({low:.4f} to {high:.4f}); the best use of its {target['flops']:.3g} FLOPs is "
     )
     line += (
         f"{best['parameters']:.3g} parameters on {best['tokens']:.3g} tokens, {best['loss']:.4f} nats."

@@ -24,7 +24,7 @@ from flows.training import NOTHING, TRAIN
 
 PREDICT = Step(
     "predict",
-    1,
+    2,
     "components.planning.predict:predict",
     "components.planning.predict:PredictConfig",
     "prediction",
@@ -98,7 +98,7 @@ def _told(run: Passage, prediction: Stored) -> dict[str, Any]:
     from components.planning.accelerators import accelerators
 
     content = json.loads((prediction.path / "prediction.json").read_text())
-    best = content["laws"]["hoffmann"]["optimum"]
+    best = content["laws"][content["predicted"]["by"]]["optimum"]
     table = accelerators(run.here.home)
     bought = table.flops_per_money(run.recipe.train[0].precision)
     row = queries.maker(run.ledger, prediction.digest)

@@ -1,4 +1,9 @@
-"""Evaluations of a ladder to a prediction: the laws, what is optimal, and the loss of a run that is still to come."""
+"""Evaluations of a ladder to a prediction: the laws, what is optimal, and the loss of a run that is still to come.
+
+What is predicted is what one of the two laws says: the one that, fitted to the smaller budgets, comes nearer to the runs of
+the largest. Which that is depends on the ladder: where losses are far above what text itself holds, Hoffmann's constant E
+is left undetermined, and Kaplan's form, which has none, goes on more truly.
+"""
 
 import json
 from collections.abc import Callable, Sequence
@@ -9,11 +14,14 @@ from typing import Any
 import numpy as np
 
 from components.artifacts import Evaluation, Facts, Report
-from components.planning.fitting import Fit, HoffmannForm, KaplanForm, Runs, fit
-from components.planning.ladder import Rung
+from components.planning.fitting import Fit, Form, HoffmannForm, KaplanForm, Runs, fit
+from components.planning.ladder import LEAST_RUNGS, Rung
 from components.planning.laws import Law, optimum
 from components.recipe.fields import Budget, Strict
 
+FORMS: dict[str, type[Form[Any]]] = {"hoffmann": HoffmannForm, "kaplan": KaplanForm}
+SAME_BUDGET = 0.9
+"""Runs of so much of the largest compute count as of the largest budget."""
 LEVEL = 0.8
 """The part of the resamples that an interval holds."""
 REACH = 100.0
@@ -42,15 +50,17 @@ def predict(config: PredictConfig, *evaluations: Evaluation, out: Path, scratch:
     scores = [evaluation.json("report.json")["scores"] for evaluation in evaluations]
     losses = [log(each["perplexity"]["value"]) for each in scores]
     runs = Runs.of([(r.parameters, r.tokens, loss) for r, loss in zip(config.rungs, losses, strict=True)])
-    report({"done": 0, "total": 2, "unit": "laws"})
-    law = fit(HoffmannForm, runs, resamples=config.resamples, seed=config.seed)
-    report({"done": 1, "total": 2, "unit": "laws"})
-    other = fit(KaplanForm, runs, resamples=config.resamples, seed=config.seed)
-    target = config.target
+    found, missed = dict[str, Fit[Any]](), dict[str, float | None]()
+    for done, (name, form) in enumerate(FORMS.items()):
+        report({"done": done, "total": len(FORMS), "unit": "laws"})
+        found[name] = fit(form, runs, resamples=config.resamples, seed=config.seed)
+        missed[name] = _missed(form, runs, config.seed)
+    best = min(FORMS, key=lambda name: missed[name] or 0.0)  # the first where none could be tried
+    law, target = found[best], config.target
     content = {
         "target": {**target.model_dump(), "flops": target.flops},
-        "predicted": _predicted(law, target),
-        "laws": {"hoffmann": _told(law, config), "kaplan": _told(other, config)},
+        "predicted": {"by": best, **_predicted(law, target)},
+        "laws": {name: {"missed": missed[name], **_told(each, config)} for name, each in found.items()},
         "rungs": [
             {
                 **rung.model_dump(),
@@ -65,8 +75,22 @@ def predict(config: PredictConfig, *evaluations: Evaluation, out: Path, scratch:
     }
     content = _rounded(content)
     (out / "prediction.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    (out / "report.html").write_text(_page(content, law.law, other.law), "utf-8")
+    (out / "report.html").write_text(_page(content, {name: each.law for name, each in found.items()}), "utf-8")
     return {"predicted_loss": content["predicted"]["loss"], "rungs": len(config.rungs)}
+
+
+def _missed(form: type[Form[Any]], runs: Runs, seed: int) -> float | None:
+    """By how much a law misses the runs of the largest budget when it is fitted to all others: the mean of the ratios' logarithms.
+
+    None where fewer others are left than a law needs.
+    """
+    flops = runs.parameters * runs.tokens
+    largest = flops > SAME_BUDGET * flops.max()
+    if (~largest).sum() < LEAST_RUNGS:
+        return None
+    law = fit(form, runs.chosen(np.flatnonzero(~largest)), resamples=0, seed=seed).law
+    told = [float(law.loss(n, d)) for n, d in zip(runs.parameters[largest], runs.tokens[largest], strict=True)]
+    return float(np.abs(np.log(np.array(told) / runs.losses[largest])).mean())
 
 
 def _predicted(found: Fit[Any], target: Rung) -> dict[str, Any]:
@@ -100,7 +124,7 @@ def _rounded(value: Any) -> Any:
     return [_rounded(entry) for entry in value] if isinstance(value, list) else value
 
 
-def _page(content: dict[str, Any], law: Law, other: Law) -> str:
+def _page(content: dict[str, Any], laws: dict[str, Law]) -> str:
     from components.reports import render
     from components.reports.plots import points
 
@@ -109,7 +133,7 @@ def _page(content: dict[str, Any], law: Law, other: Law) -> str:
     reach = np.geomspace(min(r["flops"] for r in rungs), 2 * target["flops"], 60)
     curves = {
         f"optimum ({name})": (reach.tolist(), [optimum(each, flops).loss for flops in reach.tolist()])
-        for name, each in {"hoffmann": law, "kaplan": other}.items()
+        for name, each in laws.items()
         if content["laws"][name]["optimum"]
     }
     predicted = {"prediction": ([target["flops"]], [content["predicted"]["loss"]])}

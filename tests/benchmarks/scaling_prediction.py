@@ -1,10 +1,10 @@
 """How well a ladder predicts a run of 8 times its compute: `python tests/benchmarks/scaling_prediction.py [HOME]`.
 
-The shipped text is curated and prepared, runs of three budgets are trained and evaluated, the law is fitted and the
+The shipped text is curated and prepared, runs of four budgets are trained and evaluated, the laws are fitted and the
 target's loss written down; then the target is trained. All are the steps of `headwater scale` in one process, without
 Prefect and Ray, kept in HOME (a new folder by default), so that the same command goes on after an interruption. The last
 line is one JSON object: `ours` is the distance of the prediction from the target's held-out loss (0.02 is 2%),
-`peers.kaplan` that of Kaplan's form, `ratio` the latter over the former.
+`peers` that of each law, `ratio` that of the law which was not chosen over ours.
 """
 
 import json
@@ -83,8 +83,15 @@ def main(folder):
     low, high = told["predicted"]["interval"]
     largest = max(rung.flops for rung, _ in rungs)
     print(f"predicted {told['predicted']['loss']:.4f} ({low:.4f} to {high:.4f}), found {loss:.4f}: {prediction.path}")
-    ours, kaplan = abs(off["hoffmann"]), abs(off["kaplan"])
-    result = {"ours": ours, "peers": {"kaplan": kaplan}, "ratio": kaplan / ours, "runs": told["rungs"]}
+    ours = abs(off.pop(told["predicted"]["by"]))
+    (other,) = map(abs, off.values())
+    missed = {name: law["missed"] for name, law in told["laws"].items()}
+    result = {
+        "ours": ours,
+        "peers": {name: abs(value) for name, value in off.items()},
+        "ratio": other / ours,
+        "missed": missed,
+    }
     print(
         json.dumps(
             {**result, "times_the_largest_rung": aim.flops / largest, "predicted": told["predicted"], "found": loss}

@@ -10,7 +10,7 @@ from components.errors import InputError, RecipeError
 from components.hyperparameters import advice
 from components.planning.accelerators import accelerators
 from components.planning.ladder import LEAST_STEPS, Rung, ladder, target
-from components.planning.laws import Hoffmann, optimum
+from components.planning.laws import Hoffmann, Kaplan, optimum
 from components.planning.predict import PredictConfig, predict
 from components.recipe.file import validated
 from flows.display import in_words
@@ -103,12 +103,25 @@ def test_the_target_is_predicted_by_the_law_of_the_rungs(predicted):
     aim, told, page = predicted
     truth = LAW.loss(aim.parameters, aim.tokens)
     assert told["predicted"]["loss"] == pytest.approx(truth, rel=0.005)
+    assert told["predicted"]["by"] == "hoffmann"
+    assert told["laws"]["hoffmann"]["missed"] < told["laws"]["kaplan"]["missed"]
     best = optimum(LAW, aim.flops)
     assert told["laws"]["hoffmann"]["optimum"]["loss"] == pytest.approx(best.loss, rel=0.005)
     assert told["laws"]["kaplan"]["coefficients"].keys() == {"N_c", "D_c", "alpha_N", "alpha_D"}
     assert f"{told['predicted']['loss']:.4f}" in page
     assert page.count("<svg") == 3
     assert "quiz_accuracy" in page
+
+
+@pytest.mark.parametrize("predicted", [Kaplan(N_c=5e7, D_c=3e8, alpha_N=0.18, alpha_D=0.22)], indirect=True)
+def test_the_law_predicts_that_goes_on_more_truly_to_the_largest_budget(predicted):
+    aim, told, page = predicted
+    assert told["predicted"]["by"] == "kaplan"
+    truth = Kaplan(N_c=5e7, D_c=3e8, alpha_N=0.18, alpha_D=0.22).loss(aim.parameters, aim.tokens)
+    assert told["predicted"]["loss"] == pytest.approx(truth, rel=1e-3)
+    assert told["laws"]["kaplan"]["missed"] < 1e-3 < told["laws"]["hoffmann"]["missed"]
+    assert "what Kaplan's law says" in page
+    assert "by Kaplan's law" in in_words({**told, "optimum": None})
 
 
 @pytest.mark.parametrize("predicted", [Hoffmann(E=1e-9, A=1e-9, B=21.0, alpha=0.05, beta=0.12)], indirect=True)
