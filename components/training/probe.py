@@ -114,7 +114,7 @@ def _make_up_samples(what: Probe, folder: Path) -> None:
     described = {"kind": kind, "dtype": np.dtype(dtype).name, "num_tokens": len(tokens), "num_documents": len(lengths)}
     described |= {"vocab_size": what.vocab_size, "context": what.context, "eos_token_id": 0, "pad_token_id": 1}
     pictures = np.random.default_rng(0).normal(size=(MANY, 3, size, size)).astype(np.float16)
-    arrays = {
+    arrays: dict[str, tuple[str, np.ndarray]] = {
         "pairs": ("pixel_values", pictures),
         "questions": ("pixel_values", pictures),
         "labelled": ("labels", np.arange(MANY) % 2),
