@@ -14,7 +14,7 @@ from typing import Any
 from prefect.exceptions import Pause
 from prefect.logging import get_run_logger
 
-from components.digests import digest
+from components.digests import digest, file_digest
 from components.errors import LeaseLost, ServiceError, SourceError
 from components.ledger import Ledger, promotion, runs, work
 from components.ledger.tables import SourceRow
@@ -152,7 +152,16 @@ def source_path(source: Source, home: Path, say: Callable[[str], None]) -> Path:
     path = shipped_data(name) if kind == "shipped" else Path(source.path)
     if not path.exists():
         raise SourceError(f"Source {source.name}: nothing at {path}.")
+    if source.sha256 and (found := _sha256(path, home)) != source.sha256:
+        raise SourceError(
+            f"Source {source.name}: {path} has the SHA-256 {found}, the recipe wants {source.sha256}: not used."
+        )
     return path
+
+
+def _sha256(path: Path, home: Path) -> str:
+    """Of a file; of a folder, the digest of its names and contents."""
+    return file_digest(path) if path.is_file() else source_digest(path, home / "cache" / "source-digests.json")
 
 
 def recipe_digest(recipe: Recipe, flow: str = "lifecycle") -> str:

@@ -24,7 +24,10 @@ class Source(Strict):
         "champion of that name in this home, or model:NAME/VERSION.",
     )
     sha256: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", description="What the file of a package must have; another one is refused."
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="What the file of a package, or a file, must have; of a folder, the digest that a run records of it. "
+        "Another one is refused.",
     )
     licence: str = Field(min_length=1, description="SPDX identifier or 'public domain'.")
     origin: str = Field(min_length=1, description="Where it came from: URL or package and version.")
@@ -53,6 +56,6 @@ class Source(Strict):
                 package(self.path)
             except SourceError as error:
                 raise ValueError(str(error).rstrip(".")) from None
-        elif self.sha256:
-            raise ValueError("sha256 is for packages; a file or folder has its digest on record anyway")
+        elif self.sha256 and self.is_made_here:
+            raise ValueError("sha256 is for what comes from elsewhere; a model of this home is named by its version")
         return self

@@ -32,13 +32,13 @@ RECIPE = {
     "name": "ladder",
     "size": "0.3m",
     "sources": [AUSTEN, PLAYS],
-    "prepare": {"vocab_size": 512, "context": 128},
+    "prepare": {"vocab_size": 512, "context": 64},
     "train": [
         {
             "name": "pretrain",
-            "tokens": 1_500_000,
-            "batch_size": 8,
-            "learning_rate": 4e-3,
+            "tokens": 2_000_000,
+            "batch_size": 16,
+            "learning_rate": 2e-3,
             "num_workers": 0,
             "threads": 1,
             "checkpoint_seconds": 60,
@@ -46,7 +46,7 @@ RECIPE = {
     ],
     "evaluate": {"prompts": ["The"], "sample_tokens": 4, "held_out_documents": 60},
     "gate": {"rules": [{"metric": "bits_per_byte", "max": 9.0}]},
-    "scale": {"budgets": [2.2e10, 4.5e10, 9e10, 1.8e11], "sizes": ["0.04m", "0.06m", "0.09m", "0.15m", "0.3m"]},
+    "scale": {"budgets": [6e10, 9.5e10, 1.5e11, 2.4e11], "sizes": ["0.04m", "0.06m", "0.09m", "0.15m"]},
 }
 
 

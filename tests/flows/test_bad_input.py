@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from components.digests import file_digest
+from components.sources import source_digest
 from flows.recipes import shipped_recipes
 
 HEADWATER = str(Path(sys.executable).parent / "headwater")
@@ -104,6 +106,22 @@ def test_a_base_of_pickled_weights(home, tmp_path):
     text = text.replace('objective = "causal_lm"', 'init = "source:old"')
     (tmp_path / "r.toml").write_text(text)
     check_refused(home, "run", str(tmp_path / "r.toml"), says="only safetensors are taken")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_has_another_digest_than_the_recipe_says_is_refused(home, tmp_path, kind):
+    text = shipped_recipes()["tiny"].read_text()
+    mine = tmp_path / "mine.txt" if kind == "file" else tmp_path / "mine"
+    (mine if kind == "file" else mine / "a.txt").parent.mkdir(exist_ok=True)
+    (mine if kind == "file" else mine / "a.txt").write_text("It was a truth universally acknowledged.\n")
+    found = file_digest(mine) if kind == "file" else source_digest(mine)
+    documents = text.index("[[sources]]")
+    source = f'[[sources]]\nname = "mine"\npath = "{mine}"\nlicence = "MIT"\norigin = "me"\nsha256 = "DIGEST"\n\n'
+    whole = text[:documents] + source + text[documents:]
+    (tmp_path / "r.toml").write_text(whole.replace("DIGEST", "0" * 64))
+    check_refused(home, "run", str(tmp_path / "r.toml"), says=f"has the SHA-256 {found}, the recipe wants 0000")
+    (tmp_path / "r.toml").write_text(whole.replace("DIGEST", found))
+    assert hw(home, "run", str(tmp_path / "r.toml"), "--dry-run").returncode == 0
 
 
 @pytest.mark.parametrize(
