@@ -13,9 +13,11 @@ RECORD = ROOT / "tests" / "steps.json"
 BESIDE = {
     "train": ["components/models", "components/diffusion"],
     "join": ["components/models", "components/diffusion"],
-    "curate": ["components/sources.py"],
+    "take": ["components/models", "components/diffusion"],
+    "curate": ["components/sources.py", "components/passages.py"],
+    "answers": ["components/passages.py"],
     "questions": ["components/questions.py"],
-    "evaluate": ["components/questions.py", "components/diffusion"],
+    "evaluate": ["components/questions.py", "components/passages.py", "components/diffusion"],
 }
 """What a step's verb uses beyond its own folder."""
 
