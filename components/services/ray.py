@@ -73,6 +73,10 @@ def _environment(site: Site) -> dict[str, str]:
         "RAY_JOB_STOP_WAIT_TIME_S": "5",
         # Else as many idle Python workers are started at once as there are logical CPUs.
         "RAY_enable_worker_prestart": "0",
+        # By default some of this is looked at ten times a second, and training waits for it on a machine of few cores.
+        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",
+        "RAY_metrics_report_interval_ms": "30000",
     }
 
 
