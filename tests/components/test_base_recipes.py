@@ -51,7 +51,6 @@ def test_a_base_gives_the_size(recipe, tmp_path):
         ("train.more.init=random", "phase more must start from source:old or an earlier phase"),
         ("train.more.init=source:books", "phase more must start from source:old or an earlier phase"),
         ("name=old", "the base and the model that comes out are both called 'old'"),
-        ("sources.old.sha256=" + "0" * 64, "sources.old: sha256 is for packages"),
         ("sources.old.path=pypi:llm", "expected pypi:NAME==VERSION"),
     ],
 )
