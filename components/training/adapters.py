@@ -5,6 +5,7 @@ rank r, scaled by alpha / r, and A and B alone are trained, kept in checkpoints 
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,21 +62,22 @@ def save_adapter(model: nn.Module, adapter: Adapter, base: Export, out: Path) ->
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
-def merge(model: nn.Module, ids: torch.Tensor) -> None:
+def merge(model: nn.Module, outputs: Callable[[nn.Module], torch.Tensor]) -> None:
     """Add the adapter of `model` to its weights and take it away.
 
-    `ids` (rows, time) are token ids on which logits are compared before and after. Raises TrainingError where they
-    differ by more than TOLERANCE.
+    `outputs` gives what is compared before and after, logits. Raises TrainingError where they differ by more than TOLERANCE.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     with torch.no_grad():
-        before = model(input_ids=ids).logits
-        for name, layer in list(model.named_modules()):
-            if isinstance(layer, BaseTunerLayer):
-                layer.merge(safe_merge=True)
+        before = outputs(model)
+        layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, BaseTunerLayer)}
+        for layer in layers.values():
+            layer.merge(safe_merge=True)
+        for name, layer in layers.items():
+            if not any(name.startswith(f"{around}.") for around in layers):  # experts have one around another
                 model.set_submodule(name, layer.get_base_layer())
-        moved = float((model(input_ids=ids).logits - before).abs().max() / before.abs().max())
+        moved = float((outputs(model) - before).abs().max() / before.abs().max())
     del model.peft_config
     if not moved <= TOLERANCE:
         raise TrainingError(f"Merging the adapter moves the logits by {moved:.1e} of the largest: not exported.")

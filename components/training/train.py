@@ -8,6 +8,7 @@ from components.digests import file_digest
 from components.errors import TrainingError, UnknownName
 from components.faults import point
 from components.models import family
+from components.models.base import logits
 from components.models.folder import OBJECTIVES
 from components.training.config import Job, TrainConfig
 from components.training.objectives import objective
@@ -103,7 +104,9 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         with exact_arithmetic(phase.threads):
             if phase.adapter and job.init:
                 save_adapter(model, phase.adapter, job.init, out)
-                merge(model.eval(), Loader(job.samples, batch_size=1, seed=0).batch(0).input_ids)
+                batch = Loader(job.samples, batch_size=1, seed=0).batch(0)
+                outputs = family(job.config.family).outputs if job.config.size else logits
+                merge(model.eval(), lambda whole: outputs(whole, batch))
             export(model, job.samples, out)
         point("export.written")
     except (OSError, SafetensorError) as error:

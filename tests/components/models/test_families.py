@@ -16,7 +16,7 @@ def model_family(request):
 
 def test_debug_size_learns_a_batch(model_family):
     if model_family.samples != "tokens":
-        pytest.skip("learns from more than text: tests/components/training/test_families.py")
+        pytest.skip("learns from more than text: tests/components/training/families")
     torch.manual_seed(0)
     model = model_family.build("debug", vocab_size=64, context=32, eos_token_id=0, pad_token_id=1)
     ids = torch.randint(0, 64, (4, 32))
