@@ -219,10 +219,11 @@ def source_data(recipe: Recipe, paths: dict[str, Path], corpus: dict[str, Any] |
     pictures = _pictures(recipe, paths)
     base = paths[recipe.base.name] if recipe.base else None
     if corpus is None:
-        return Data(sizes, lines, num_images=pictures, base=base)
+        files = {name: len(source_files(path)) for name, path in paths.items()}
+        return Data(sizes, lines, num_images=pictures, source_files=files, base=base)
     each = corpus["num_bytes"] / corpus["num_tokens"] if corpus.get("num_bytes") else None
     documents = corpus["num_documents"]
-    return Data(sizes, lines, corpus["num_tokens"], each, corpus["vocab_size"], pictures, documents, base)
+    return Data(sizes, lines, corpus["num_tokens"], each, corpus["vocab_size"], pictures, documents, base=base)
 
 
 def _pictures(recipe: Recipe, paths: dict[str, Path]) -> int | None:

@@ -39,6 +39,8 @@ class Data(NamedTuple):
     """Files of the sources of images."""
     corpus_documents: int | None = None
     """How many there are, where they are prepared."""
+    source_files: Mapping[str, int] = {}
+    """How many files every source has, by name."""
     base: Path | None = None
     """Where the model lies that the recipe starts from."""
 
@@ -93,10 +95,15 @@ def each_caption(recipe: Recipe) -> int:
 
 
 def _labelled(phase: TrainPhase, recipe: Recipe, data: Data) -> tuple[int, int]:
-    """The same of documents of which the beginning is read: as long as the context, as far as anybody knows."""
-    total = _tokens(phase, recipe, data)
-    documents = data.corpus_documents or max(1.0, total / recipe.prepare.context)
-    each = total / documents
+    """The same of documents of which the beginning is read.
+
+    Before they are prepared, each file of a folder is one; what is in a single file is taken to be as long as the context.
+    """
+    total, context = _tokens(phase, recipe, data), recipe.prepare.context
+    files = sum(data.source_files.get(source.name, 0) for source in recipe.with_role("documents"))
+    several = files * (1 - recipe.curate.held_out) if files > len(recipe.with_role("documents")) else 0
+    documents = data.corpus_documents or several or max(1.0, total / context)
+    each = min(context, total / documents)
     samples = phase.tokens / each if phase.tokens is not None else (phase.epochs or 0) * documents
     steps = max(1, math.ceil(samples / phase.batch_size))
     return steps, round(steps * phase.batch_size * each)

@@ -108,8 +108,12 @@ def test_chats_are_counted_as_samples():
 
 def test_of_documents_with_labels_only_the_beginning_counts():
     recipe = read_recipe(shipped_recipes()["spam"])
-    (phase,) = plan(recipe, MACHINE, Data({}, corpus_tokens=90_000, corpus_documents=1000)).phases
     epochs, batch = recipe.train[0].epochs, recipe.train[0].batch_size
+    mails = Data({"ham": 2_000_000, "spam": 2_000_000}, source_files={"ham": 500, "spam": 500})
+    (before,) = plan(recipe, MACHINE, mails).phases
+    assert before.steps == math.ceil(epochs * 1000 * (1 - recipe.curate.held_out) / batch)
+    assert before.tokens == before.steps * batch * recipe.prepare.context, "a mail is longer than what is read of it"
+    (phase,) = plan(recipe, MACHINE, Data({}, corpus_tokens=90_000, corpus_documents=1000)).phases
     assert phase.steps == math.ceil(epochs * 1000 / batch)
     assert phase.tokens == phase.steps * batch * 90
 
