@@ -1,19 +1,18 @@
 """An encoder that somebody else made, without the head it may have had, as an export."""
 
-import json
 from typing import Any
 
 from components.bases.whole import check, first_line
 from components.errors import SourceError
 from components.models.encoders import CLASSES
-from components.models.folder import ModelFolder
+from components.models.folder import ModelFolder, read_json
 
 
 def is_encoder(found: ModelFolder) -> bool:
     """Whether it is an encoder, by its config.json, and one that can get a head here."""
     if found.gguf:
         return False
-    config: dict[str, Any] = json.loads((found.path / "config.json").read_text())
+    config: dict[str, Any] = read_json(found.path / "config.json")
     return config.get("model_type") in CLASSES and not config.get("is_decoder")
 
 

@@ -3,14 +3,13 @@
 Only pipelines of Stable Diffusion 3's kind, whose two text encoders are one and the same and which have no third.
 """
 
-import json
 from pathlib import Path
 from shutil import copyfile, copytree
 from typing import Any
 
 from components.bases.whole import check, first_line
 from components.errors import SourceError
-from components.models.folder import PICKLED, mentions_code
+from components.models.folder import PICKLED, mentions_code, read_json
 
 INDEX = "model_index.json"
 KIND = "StableDiffusion3Pipeline"
@@ -25,7 +24,7 @@ def is_pipeline(path: Path) -> bool:
 
 def check_pipeline(path: Path) -> None:
     """Refuse a folder that cannot be taken without running anything: SourceError, before a weight is read."""
-    index = _json(path / INDEX)
+    index = read_json(path / INDEX)
     if index.get("_class_name") != KIND:
         raise SourceError(f"{path} holds a {index.get('_class_name')}, and only a {KIND} can be taken.")
     if (index.get("text_encoder_3") or [None])[0]:
@@ -39,7 +38,7 @@ def check_pipeline(path: Path) -> None:
             why = f"only {pickled[0]}, which can run code when it is read" if pickled else "no .safetensors file"
             raise SourceError(f"{folder} has {why}: only safetensors are taken.")
     for file in sorted(path.rglob("*.json")):
-        if mentions_code(_json(file)):
+        if mentions_code(read_json(file)):
             raise SourceError(f"{file} has an auto_map: this model needs code that came with it, which is never run.")
     if _digests(path / "text_encoder") != _digests(path / "text_encoder_2"):
         raise SourceError(
@@ -52,14 +51,12 @@ def take_pipeline(path: Path, out: Path) -> dict[str, Any]:
     from components.diffusion.model import TextToImage, TextToImageConfig
 
     check_pipeline(path)
-    parts = {name: _json(path / name / "config.json") for name in NETWORKS}
+    parts = {name: read_json(path / name / "config.json") for name in NETWORKS}
     described = {"texts": parts["text_encoder"], "autoencoder": parts["vae"], "transformer": parts["transformer"]}
     described = {name: {k: v for k, v in found.items() if not k.startswith("_")} for name, found in described.items()}
     try:
         model, odd = TextToImage.from_pretrained(path, config=TextToImageConfig(**described), output_loading_info=True)
-    except (
-        Exception
-    ) as error:  # diffusers, transformers and safetensors have many words for what is not as it should be
+    except Exception as error:  # diffusers and safetensors have many words for what is not as it should be
         raise SourceError(f"{path} cannot be loaded: {first_line(error)}") from None
     check(path, model, odd)
     model.save_pretrained(out)
@@ -74,10 +71,3 @@ def _digests(folder: Path) -> list[str]:
     from components.digests import file_digest
 
     return [file_digest(file) for file in sorted(folder.glob("*.safetensors"))]
-
-
-def _json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{file} cannot be read as JSON: {error}.") from None

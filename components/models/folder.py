@@ -59,7 +59,7 @@ def model_folder(path: Path) -> ModelFolder:
         raise SourceError(f"{path} is no model to start from: it holds {several}.")
     _check_weights(path)
     for file in sorted(path.glob("*.json")):
-        if mentions_code(_json(file)):
+        if mentions_code(read_json(file)):
             raise SourceError(
                 f"{file} has an auto_map: this model needs code that came with it, and Headwater runs no code of a model."
             )
@@ -117,7 +117,7 @@ def without_version(path: Path) -> None:
 def _check_weights(path: Path) -> None:
     index = path / "model.safetensors.index.json"
     if index.is_file():
-        shards = sorted(set(_json(index).get("weight_map", {}).values()))
+        shards = sorted(set(read_json(index).get("weight_map", {}).values()))
         missing = [name for name in shards if not (path / name).is_file()]
         if missing:
             raise SourceError(f"{path} lacks {missing[0]}, one of the {len(shards)} files that its index names.")
@@ -130,7 +130,8 @@ def _check_weights(path: Path) -> None:
         raise SourceError(f"{path} lacks model.safetensors: a config without weights is no model to start from.")
 
 
-def _json(file: Path) -> Any:
+def read_json(file: Path) -> Any:
+    """What a JSON file holds. Raises SourceError."""
     try:
         return json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
