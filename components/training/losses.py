@@ -30,7 +30,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total, correct = hidden.new_zeros(()), labels.new_zeros(())
         for part in _chunks(len(labels), weight):
             here, wanted = hidden[part], labels[part, None]
-            logits = linear(here, weight, bias).float()
+            logits = _precise(linear(here, weight, bias))
             top, likeliest = logits.max(-1, keepdim=True)
             found = torch.softmax(logits, -1)
             # The likeliest token's probability is no less than one over the vocabulary: its logarithm is exact.
@@ -58,9 +58,9 @@ class _LabelLogs(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, bias, labels):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(hidden, weight, bias, labels)
-        logs = hidden.new_empty(len(labels), dtype=torch.float32)
+        logs = _precise(hidden.new_empty(len(labels)))
         for part in _chunks(len(labels), weight):
-            logits = linear(hidden[part], weight, bias).float()
+            logits = _precise(linear(hidden[part], weight, bias))
             logs[part] = logits.gather(1, labels[part, None])[:, 0] - logits.logsumexp(-1)
         return logs
 
@@ -70,7 +70,7 @@ class _LabelLogs(torch.autograd.Function):
         for_hidden, for_weight = torch.empty_like(hidden), torch.zeros_like(weight)
         for_bias = None if bias is None else torch.zeros_like(bias)
         for part in _chunks(len(labels), weight):
-            found = torch.softmax(linear(hidden[part], weight, bias).float(), -1).neg_()
+            found = torch.softmax(_precise(linear(hidden[part], weight, bias)), -1).neg_()
             wanted = labels[part, None]
             found.scatter_add_(1, wanted, found.new_ones((1, 1)).expand_as(wanted))
             found.mul_(gradient[part, None])
@@ -79,6 +79,11 @@ class _LabelLogs(torch.autograd.Function):
             if for_bias is not None:
                 for_bias += found.sum(0)
         return for_hidden, for_weight, for_bias, None
+
+
+def _precise(logits: torch.Tensor) -> torch.Tensor:
+    """In fp32, or in float64 where the model computes in it."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _chunks(length: int, weight: torch.Tensor) -> list[slice]:
