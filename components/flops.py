@@ -1,7 +1,7 @@
 """Floating-point operations: what training needs for a token, and what this machine does in a second."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import torch
@@ -9,6 +9,15 @@ if TYPE_CHECKING:
 
 SIDE, GPU_SIDE = 1024, 8192
 """Of the squares whose product is the peak of a processor, and of a GPU."""
+
+
+class SampleFlops(NamedTuple):
+    """What one sample, or one token of it, takes in training."""
+
+    weights: float
+    """Products with weights."""
+    attention: float
+    """Products of attention itself."""
 
 
 def training_flops(parameters: int, tokens: float) -> float:

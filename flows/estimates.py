@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from components.artifacts import SourceFiles
 from components.digests import digest
 from components.errors import HeadwaterError
+from components.flops import SampleFlops
 from components.models.folder import model_folder
 from components.planning.accelerators import accelerators
 from components.planning.architecture import Architecture
@@ -58,15 +59,23 @@ def estimate(
     `seconds`. Raises InputError where the table is wrong, or the recipe names what does not exist.
     """
     table, machine = accelerators(here.home), _machine(recipe.train[0].threads, here.home / "cache" / "machine")
-    models, costs = architectures(recipe, data), dict[str, StepCost]()
+    models, costs, counted = architectures(recipe, data), dict[str, StepCost](), _counted(recipe)
     for phase in recipe.train:
         steps, _ = length(phase, recipe, data)
-        if steps * step_seconds(phase, recipe, models[phase.name], machine) < worth:
+        if steps * step_seconds(phase, recipe, models[phase.name], machine, counted.get(phase.name)) < worth:
             continue
-        cost = _cost(recipe, phase, models[phase.name], machine, here, data, say, seconds)
+        cost = _cost(recipe, phase, models[phase.name], machine, here, data, say, seconds, counted.get(phase.name))
         if cost:
             costs[phase.name] = cost
-    return planned(recipe, machine, data, table=table, measured=costs)
+    return planned(recipe, machine, data, table=table, measured=costs, counted=counted)
+
+
+def _counted(recipe: Recipe) -> dict[str, SampleFlops]:
+    if recipe.images is None:
+        return {}
+    from components.training.counted import counted_flops
+
+    return counted_flops(recipe)
 
 
 def _cost(
@@ -78,6 +87,7 @@ def _cost(
     data: Data,
     say: Callable[[str], None],
     seconds: float,
+    counted: SampleFlops | None,
 ) -> StepCost | None:
     """What real steps of `phase` take; None where none can be tried here."""
     what = _probe(recipe, phase, shapes, data, seconds)
@@ -86,7 +96,7 @@ def _cost(
     known = here.home / "cache" / "steps" / f"{_key(what)}.json"
     if (kept := _kept(known, StepCost)) is not None:
         return kept
-    likely = step_seconds(phase, recipe, shapes, machine)
+    likely = step_seconds(phase, recipe, shapes, machine, counted)
     parts = [what] if likely <= STEP_SECONDS else _parts(what, likely)
     worked = [work_of(part.config.phase, recipe, shapes, 0) for part in parts]
     needed = max(memory_here(p.config.phase, w).total for p, w in zip(parts, worked, strict=True))

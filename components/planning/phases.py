@@ -2,11 +2,11 @@
 
 import math
 
+from components.flops import SampleFlops
 from components.hyperparameters import advice
 from components.planning.accelerators import Accelerators
 from components.planning.architecture import Architecture
 from components.planning.budget import Data, each_caption, length
-from components.planning.compute import attention_flops
 from components.planning.machine import Machine
 from components.planning.memory import Memory, memory
 from components.planning.placing import ROOM, Placement, Work, placement
@@ -79,10 +79,13 @@ class PhasePlan(Strict):
     """For a phase that starts from weights: an adapter in place of all weights, or all weights in place of an adapter."""
 
 
-def work_of(phase: TrainPhase, recipe: Recipe, shapes: Architecture, tokens: float) -> Work:
-    """What `phase` computes."""
+def work_of(
+    phase: TrainPhase, recipe: Recipe, shapes: Architecture, tokens: float, counted: SampleFlops | None = None
+) -> Work:
+    """What `phase` computes; `counted` is what a sample of it takes, where that was counted."""
     if shapes.patches:  # what is read of a sample is its image; the caption is little beside it
         tokens = tokens / each_caption(recipe) * shapes.patches
+        counted = counted and SampleFlops(*(flops / shapes.patches for flops in counted))
     return Work(
         shapes,
         tokens,
@@ -90,6 +93,7 @@ def work_of(phase: TrainPhase, recipe: Recipe, shapes: Architecture, tokens: flo
         phase.precision,
         adapter_rank(phase),
         phase.activation_checkpointing,
+        counted if shapes.patches else None,
     )
 
 
@@ -106,14 +110,15 @@ def phase_plan(
     data: Data,
     table: Accelerators,
     cost: StepCost | None,
+    counted: SampleFlops | None,
 ) -> PhasePlan:
     """The plan of one phase, whose model has these `shapes`."""
     steps, tokens = length(phase, recipe, data)
-    work, workers = work_of(phase, recipe, shapes, tokens), phase.most_workers
+    work, workers = work_of(phase, recipe, shapes, tokens, counted), phase.most_workers
     held = memory_here(phase, work, cost)
     loop = _measured_loop(phase, steps, cost, machine) if cost else work.flops / _assumed_rate(phase, machine)
     based = phase.init != "random"
-    other = work._replace(adapter_rank=ADAPTER_RANK if work.adapter_rank is None else None)
+    other = work.with_rank(ADAPTER_RANK if work.adapter_rank is None else None)
     return PhasePlan(
         name=phase.name,
         batch_size=phase.batch_size,
@@ -123,7 +128,7 @@ def phase_plan(
         tokens=tokens,
         steps=steps,
         flops=work.weight_flops,
-        attention_flops=attention_flops(shapes, tokens, recipe.prepare.context),
+        attention_flops=work.attention_flops,
         memory=held,
         memory_bytes=workers * held.total,
         loop_seconds=loop,
@@ -163,9 +168,12 @@ def memory_here(phase: TrainPhase, work: Work, cost: StepCost | None = None) -> 
     return held.model_copy(update={"activations": rest, "process": cost.process_bytes})
 
 
-def step_seconds(phase: TrainPhase, recipe: Recipe, shapes: Architecture, machine: Machine) -> float:
+def step_seconds(
+    phase: TrainPhase, recipe: Recipe, shapes: Architecture, machine: Machine, counted: SampleFlops | None = None
+) -> float:
     """Seconds of one optimizer step, by formula."""
-    work = work_of(phase, recipe, shapes, phase.batch_size * recipe.prepare.context)
+    each = each_caption(recipe) if shapes.patches else recipe.prepare.context
+    work = work_of(phase, recipe, shapes, phase.batch_size * each, counted)
     return work.flops / _assumed_rate(phase, machine)
 
 
@@ -196,7 +204,7 @@ def _change(phase: TrainPhase, work: Work, needed: int, machine: Machine) -> str
         "batch_size = 1, num_workers = 0 and activation_checkpointing = true": work._replace(checkpointing=True),
     }
     if phase.init != "random" and work.adapter_rank is None:
-        choices["batch_size = 1, num_workers = 0 and an adapter"] = work._replace(adapter_rank=ADAPTER_RANK)
+        choices["batch_size = 1, num_workers = 0 and an adapter"] = work.with_rank(ADAPTER_RANK)
     for change, changed in choices.items():
         if memory_here(one, changed).total <= ROOM * machine.memory_bytes:
             return f"{words}{change} makes it fit"

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from components.flops import training_flops
+from components.flops import SampleFlops, training_flops
 from components.planning.accelerators import Accelerator, Accelerators
 from components.planning.architecture import Architecture
 from components.planning.compute import adapter_flops, attention_flops
@@ -25,6 +25,8 @@ class Work(NamedTuple):
     precision: str
     adapter_rank: int | None = None
     checkpointing: bool = False
+    counted: SampleFlops | None = None
+    """FLOPs for a token, where they were counted, in place of formulas."""
 
     @property
     def trained(self) -> int:
@@ -36,15 +38,32 @@ class Work(NamedTuple):
     @property
     def weight_flops(self) -> float:
         """Of the products with weights."""
+        if self.counted:
+            return self.counted.weights * self.tokens
         active = self.shapes.active_parameters
         if self.adapter_rank is None:
             return training_flops(active, self.tokens)
         return adapter_flops(active, self.trained, self.tokens)
 
     @property
+    def attention_flops(self) -> float:
+        """Of attention itself, under a causal mask where it goes by formula."""
+        if self.counted:
+            return self.counted.attention * self.tokens
+        return attention_flops(self.shapes, self.tokens, self.context)
+
+    @property
     def flops(self) -> float:
-        """Of the products with weights and of attention."""
-        return self.weight_flops + attention_flops(self.shapes, self.tokens, self.context)
+        """Of both."""
+        return self.weight_flops + self.attention_flops
+
+    def with_rank(self, adapter_rank: int | None) -> "Work":
+        """The same with another adapter, or with none: frozen weights want no gradient, a third of what was counted."""
+        if self.counted is None or (adapter_rank is None) == (self.adapter_rank is None):
+            return self._replace(adapter_rank=adapter_rank)
+        part = 3 / 2 if adapter_rank is None else 2 / 3
+        changed = SampleFlops(self.counted.weights * part, self.counted.attention)
+        return self._replace(adapter_rank=adapter_rank, counted=changed)
 
 
 class Placement(Strict):
@@ -116,8 +135,8 @@ def _memory(row: Accelerator, work: Work, devices: int) -> Memory:
 def _change(row: Accelerator, work: Work, devices: int | None, starts_from_weights: bool) -> str:
     """The least change after which one device is enough; else how many are, or that the context is too long."""
     checkpointed = {"activation_checkpointing = true": work._replace(checkpointing=True)}
-    adapted = {"an adapter (LoRA)": work._replace(adapter_rank=16)}
-    both = {" and ".join([*checkpointed, *adapted]): work._replace(checkpointing=True, adapter_rank=16)}
+    adapted = {"an adapter (LoRA)": work.with_rank(16)}
+    both = {" and ".join([*checkpointed, *adapted]): work._replace(checkpointing=True).with_rank(16)}
     choices = checkpointed | (adapted | both if starts_from_weights and work.adapter_rank is None else {})
     for words, changed in choices.items():
         if _least_devices(row, changed) == 1:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from components.flops import SampleFlops
 from components.planning.accelerators import Accelerators, accelerators
 from components.planning.architecture import Architecture, architecture, folder_architecture
 from components.planning.budget import Data
@@ -41,7 +42,8 @@ class Plan(Strict):
     """Parameters that work on each token: of experts only those that it is sent to."""
     tokens: int
     flops: float
-    """Products with the weights, as published figures count them: 6ND, 4ND for weights that an adapter leaves frozen."""
+    """Products with the weights, as published figures count them: 6ND, 4ND for weights that an adapter leaves frozen; where a
+    phase learns from pictures, those of its networks as they were counted."""
     attention_flops: float
     """What attention adds under a causal mask; times are computed from both."""
     memory_bytes: int
@@ -64,16 +66,20 @@ def plan(
     *,
     table: Accelerators | None = None,
     measured: Mapping[str, StepCost] | None = None,
+    counted: Mapping[str, SampleFlops] | None = None,
 ) -> Plan:
     """What `recipe` would take on `machine` and on the accelerators of `table`; runs nothing.
 
-    `measured` is what real steps of a phase took, by its name; the others go by formulas. Raises UnknownName for a
+    `measured` is what real steps of a phase took, by its name, and `counted` the FLOPs of one of its samples; the others
+    go by formulas. Raises UnknownName for a
     family or size that does not exist, InputError for a folder that holds no model.
     """
-    table, measured = table or accelerators(), measured or {}
+    table, measured, counted = table or accelerators(), measured or {}, counted or {}
     models = architectures(recipe, data)
     phases = tuple(
-        phase_plan(phase, recipe, machine, models[phase.name], data, table, measured.get(phase.name))
+        phase_plan(
+            phase, recipe, machine, models[phase.name], data, table, measured.get(phase.name), counted.get(phase.name)
+        )
         for phase in recipe.train
     )
     seconds, last = sum(phase.seconds for phase in phases), models[recipe.train[-1].name]

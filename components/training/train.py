@@ -82,10 +82,10 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
     """Export the last checkpoint; returns the facts of the phase."""
     from safetensors import SafetensorError
 
-    from components.models.base import active_parameters
     from components.training.adapters import merge, save_adapter, trained
     from components.training.arithmetic import exact_arithmetic
     from components.training.checkpoint import newest_verified
+    from components.training.counted import spent_flops
     from components.training.export import export
     from components.training.loader import Loader
     from components.training.model import fresh_model, initial_model, put_weights
@@ -111,7 +111,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         point("export.written")
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"Phase {phase.name}: the export cannot be written to {out}: {error}") from error
-    parameters, active, state = sum(p.numel() for p in model.parameters()), active_parameters(model), found.state
+    parameters, state = sum(p.numel() for p in model.parameters()), found.state
     facts = {
         "steps": state.step,
         "tokens": state.tokens,
@@ -122,7 +122,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "final_loss": state.loss,
         "parameters": parameters,
         "trained_parameters": num_trained,
-        "flops": (6 * active if num_trained == parameters else 4 * active + 6 * num_trained) * state.tokens,
+        "flops": spent_flops(job, model, num_trained, state),
         "resumed_from": told["resumed_from"],
         "warnings": told["warnings"],
         "skips": state.skips,
