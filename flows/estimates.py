@@ -167,6 +167,8 @@ def _line(found: list[StepCost], parts: list[Probe], whole: Probe) -> StepCost:
         peak_bytes=less.peak_bytes + round(times * max(0, more.peak_bytes - less.peak_bytes))
         if grows
         else more.peak_bytes,
+        growth_bytes=more.growth_bytes,
+        steps=more.steps,
     )
 
 

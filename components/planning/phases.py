@@ -22,6 +22,8 @@ START_SECONDS = 20.0
 SERVICES_CORES = 0.2
 """Of this machine, taken by Ray, Prefect and MLflow beside a loop that keeps all cores busy: what the plan of two recipes
 lacked (docs/performance.md)."""
+CONNECTED_BYTES = 40 * 2**20
+"""What a worker holds beyond as it is connected to Ray, which a trial is not (docs/performance.md)."""
 ADAPTER_RANK = 16
 """Of the adapter that a phase which trains all weights is compared with."""
 
@@ -39,6 +41,10 @@ class StepCost(Strict):
     """Of one worker, before it has a model."""
     peak_bytes: int
     """Of one worker, at its busiest."""
+    growth_bytes: float
+    """By which that grows while steps become e times as many, as the heap fills up with blocks of other sizes."""
+    steps: int
+    """That were tried."""
 
 
 class Hyperparameter(Strict):
@@ -115,7 +121,7 @@ def phase_plan(
     """The plan of one phase, whose model has these `shapes`."""
     steps, tokens = length(phase, recipe, data)
     work, workers = work_of(phase, recipe, shapes, tokens, counted), phase.most_workers
-    held = memory_here(phase, work, cost)
+    held = memory_here(phase, work, cost, steps)
     loop = _measured_loop(phase, steps, cost, machine) if cost else work.flops / _assumed_rate(phase, machine)
     based = phase.init != "random"
     other = work.with_rank(ADAPTER_RANK if work.adapter_rank is None else None)
@@ -149,8 +155,8 @@ def hyperparameters(phase: TrainPhase, recipe: Recipe) -> tuple[Hyperparameter, 
     )
 
 
-def memory_here(phase: TrainPhase, work: Work, cost: StepCost | None = None) -> Memory:
-    """Memory of one worker: the state by its size, the rest as it was measured, or by formula."""
+def memory_here(phase: TrainPhase, work: Work, cost: StepCost | None = None, steps: int = 1) -> Memory:
+    """Memory of one worker after so many steps: the state by its size, the rest as it was measured, or by formula."""
     share = math.ceil(phase.batch_size * phase.tensor_parallel / phase.most_workers)
     samples = min(share, getattr(phase, "micro_batch_size", None) or share)
     held = memory(
@@ -164,8 +170,10 @@ def memory_here(phase: TrainPhase, work: Work, cost: StepCost | None = None) -> 
     )
     if cost is None:
         return held
-    rest = max(0, cost.peak_bytes - cost.process_bytes - held.weights - held.gradients - held.optimizer)
-    return held.model_copy(update={"activations": rest, "process": cost.process_bytes})
+    grown = round(cost.growth_bytes * max(0.0, math.log(steps / cost.steps)))
+    rest = max(0, cost.peak_bytes + grown - cost.process_bytes - held.weights - held.gradients - held.optimizer)
+    process = cost.process_bytes + (CONNECTED_BYTES if phase.num_workers else 0)
+    return held.model_copy(update={"activations": rest, "process": process})
 
 
 def step_seconds(

@@ -21,8 +21,10 @@ from components.training.objectives import objective
 
 KINDS = ("tokens", "chats", "pairs", "labelled", "answers", "questions")
 """The kinds of samples that can be made up."""
-CAPTION, ASKED, MANY = 18, 24, 256
-"""Tokens of a made-up caption and of a question with its answer, and how many images or texts there are."""
+CAPTION, ASKED, MANY = 18, 15, 512
+"""Tokens of a made-up caption and of a question with its answer, on average, and how many images or texts there are."""
+SPREAD = 0.3
+"""The deviation of their lengths, as a part of that."""
 TOKENS = 10**12
 """A budget that no probe comes to the end of."""
 PATIENCE = 120.0
@@ -88,20 +90,22 @@ def _start(folder: Path, rank: int, started: ExitStack) -> "subprocess.Popen[str
 
 def _make_up_samples(what: Probe, folder: Path) -> None:
     """Samples of random tokens: windows of the context, chats of the lengths that the real ones have, captions of images,
-    questions about them, or texts as long as the context, to which the longest of a batch comes.
+    questions about them, or texts of which many are longer than the context.
     """
     import numpy as np
 
     folder.mkdir()
-    kind = objective(what.config.phase.objective).kind
+    kind, random = objective(what.config.phase.objective).kind, np.random.default_rng(0)
     size, places = what.image_size or 1, _places(what) if kind == "questions" else 0
-    longest = {"pairs": min(CAPTION, what.context), "questions": places + ASKED, "labelled": what.context}
-    longest["answers"] = what.context
-    if kind in longest:  # of several lengths: without padding, attention would have an easier time than it will have
-        lengths = longest[kind] - np.arange(MANY) % max(1, (longest[kind] - places) // 2)
+    usual = {"pairs": CAPTION, "questions": ASKED, "labelled": what.context, "answers": what.context}
+    if (
+        kind in usual
+    ):  # of several lengths: batches are as wide as their longest, and attention has padding to leave out
+        drawn = random.normal(usual[kind], SPREAD * usual[kind], MANY).round().astype(int)
+        lengths = places + drawn.clip(4, what.context - places)
     else:
         lengths = np.array(what.chat_tokens if kind == "chats" else (what.context * 64 + 1,))
-    tokens = np.random.default_rng(0).integers(0, what.vocab_size, int(lengths.sum()))
+    tokens = random.integers(0, what.vocab_size, int(lengths.sum()))
     if kind == "questions":  # a picture, the question and the answer
         tokens %= what.vocab_size - 1
         starts = np.cumsum(lengths) - lengths
@@ -113,7 +117,7 @@ def _make_up_samples(what: Probe, folder: Path) -> None:
         np.ones(len(tokens), dtype=np.uint8).tofile(folder / "mask.bin")
     described = {"kind": kind, "dtype": np.dtype(dtype).name, "num_tokens": len(tokens), "num_documents": len(lengths)}
     described |= {"vocab_size": what.vocab_size, "context": what.context, "eos_token_id": 0, "pad_token_id": 1}
-    pictures = np.random.default_rng(0).normal(size=(MANY, 3, size, size)).astype(np.float16)
+    pictures = random.normal(size=(MANY, 3, size, size)).astype(np.float16)
     arrays: dict[str, tuple[str, np.ndarray]] = {
         "pairs": ("pixel_values", pictures),
         "questions": ("pixel_values", pictures),

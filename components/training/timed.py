@@ -1,5 +1,6 @@
 """The training loop with a clock: it stops by itself when enough of its steps have been timed."""
 
+import math
 import statistics
 import time
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from components.training.config import Job
 from components.training.group import Group
 from components.training.loop import Loop
+from components.training.peak import peak_memory
 
 WARM_UP = 2
 """Steps before those that count."""
@@ -28,11 +30,13 @@ class TimedLoop(Loop):
         super().__init__(job, group)
         self.wanted, self.num_timed = seconds, MOST
         self.starts: list[float] = []
+        self.peaks: list[int] = []
         self._checkpoints_every(NEVER)
 
     def step(self, step: int) -> dict[str, Any]:
         """One step of the loop. Raises Enough in place of the one after the last."""
         self.starts.append(time.perf_counter())
+        self.peaks.append(peak_memory())
         done = len(self.starts) - 1
         if done == WARM_UP:
             self.num_timed = self._agreed()
@@ -43,14 +47,21 @@ class TimedLoop(Loop):
         return line
 
     def figures(self) -> dict[str, float]:
-        """Seconds of a step, of what the first takes more, and of what a checkpoint adds."""
+        """Seconds of a step, of what the first takes more, and of what a checkpoint adds; and how memory grows.
+
+        The heap fills up with blocks of the sizes that batches of several lengths ask for, by about as much from one step to
+        the third as from the hundredth to the three-hundredth: growth_bytes is by how much while steps become e times as many.
+        """
         took = [end - start for start, end in zip(self.starts, self.starts[1:], strict=False)]
         plain, saving = took[WARM_UP : WARM_UP + self.num_timed], took[WARM_UP + self.num_timed :]
-        each = statistics.fmean(plain)
+        each, last = statistics.fmean(plain), WARM_UP + self.num_timed
+        growth = (self.peaks[last] - self.peaks[WARM_UP]) / math.log(last / WARM_UP)
         return {
             "step_seconds": each,
             "first_seconds": max(0.0, sum(took[:WARM_UP]) - WARM_UP * each),
             "checkpoint_seconds": max(0.0, sum(saving) - len(saving) * each),
+            "growth_bytes": growth,
+            "steps": len(took),
         }
 
     def _agreed(self) -> int:

@@ -15,7 +15,7 @@ from components.planning.budget import Data
 from components.planning.compute import attention_flops, bytes_per_token
 from components.planning.machine import Machine, measure
 from components.planning.memory import activations
-from components.planning.phases import SERVICES_CORES, START_SECONDS, StepCost
+from components.planning.phases import CONNECTED_BYTES, SERVICES_CORES, START_SECONDS, StepCost
 from components.planning.plan import plan
 from components.recipe.file import read_recipe, validated
 from flows.recipes import shipped_recipes
@@ -68,7 +68,13 @@ def test_plan_sums_its_phases():
 
 def test_real_steps_take_the_place_of_formulas():
     cost = StepCost(
-        step_seconds=0.5, first_seconds=2.0, checkpoint_seconds=1.0, process_bytes=300_000_000, peak_bytes=900_000_000
+        step_seconds=0.5,
+        first_seconds=2.0,
+        checkpoint_seconds=1.0,
+        process_bytes=300_000_000,
+        peak_bytes=900_000_000,
+        growth_bytes=1e7,
+        steps=8,
     )
     phase = {**PRETRAIN, "checkpoint_seconds": 10.0}
     (planned,) = plan(make_recipe(phase), MACHINE, SOURCES, measured={"pretrain": cost}).phases
@@ -78,9 +84,10 @@ def test_real_steps_take_the_place_of_formulas():
     (alone,) = plan(make_recipe({**phase, "num_workers": 1}), MACHINE, SOURCES, measured={"pretrain": cost}).phases
     stepping = 2.0 + 0.5 * alone.steps
     assert alone.loop_seconds == pytest.approx(stepping + stepping // 10)
-    assert planned.memory.total == 900_000_000
-    assert planned.memory.process == 300_000_000
-    assert planned.memory_bytes == 2 * 900_000_000
+    grown = 900_000_000 + CONNECTED_BYTES + round(1e7 * math.log(planned.steps / 8))
+    assert planned.memory.total == grown
+    assert planned.memory.process == 300_000_000 + CONNECTED_BYTES
+    assert planned.memory_bytes == 2 * grown
     assert planned.measured
 
 
