@@ -26,7 +26,8 @@ from components.planning.plan import plan as planned
 from components.recipe import Recipe, TrainPhase, identity_fields
 from components.settings import Settings
 from components.training.config import TrainConfig
-from components.training.probe import Probe, can_be_made_up, probe
+from components.training.made_up import can_be_made_up
+from components.training.probe import Probe, probe
 
 Kept = TypeVar("Kept", StepCost, Machine)
 DAY = 86_400.0

@@ -17,14 +17,10 @@ from components.artifacts import Export, Samples
 from components.errors import TrainingError
 from components.recipe.fields import Strict
 from components.training.config import Job, TrainConfig
-from components.training.objectives import objective
+from components.training.made_up import make_up_samples
 
-KINDS = ("tokens", "chats", "pairs", "labelled", "answers", "questions")
-"""The kinds of samples that can be made up."""
-CAPTION, ASKED, MANY = 18, 15, 512
-"""Tokens of a made-up caption and of a question with its answer, on average, and how many images or texts there are."""
-SPREAD = 0.3
-"""The deviation of their lengths, as a part of that."""
+SHAPES = {"context", "vocab_size", "chat_tokens", "image_size"}
+"""What made-up samples are described by."""
 TOKENS = 10**12
 """A budget that no probe comes to the end of."""
 PATIENCE = 120.0
@@ -47,11 +43,6 @@ class Probe(Strict):
     """How long to take steps."""
 
 
-def can_be_made_up(config: TrainConfig) -> bool:
-    """Whether there are made-up samples for what the phase learns from, on the processor that plans."""
-    return not config.phase.use_gpu and objective(config.phase.objective).kind in KINDS
-
-
 def probe(what: Probe, scratch: Path) -> dict[str, Any]:
     """What a step of the phase took here, as planning's StepCost has it. Raises TrainingError where none could be made.
 
@@ -62,7 +53,7 @@ def probe(what: Probe, scratch: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="probe-", dir=scratch) as name, ExitStack() as started:
         folder = Path(name)
         (folder / "probe.json").write_text(what.model_dump_json())
-        _make_up_samples(what, folder / "samples")
+        make_up_samples(folder / "samples", what.config, **what.model_dump(include=SHAPES))
         processes = [_start(folder, rank, started) for rank in range(workers)]
         try:
             printed = [process.communicate(timeout=what.seconds + PATIENCE) for process in processes]
@@ -86,73 +77,6 @@ def _start(folder: Path, rank: int, started: ExitStack) -> "subprocess.Popen[str
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder
     )
     return started.enter_context(process)
-
-
-def _make_up_samples(what: Probe, folder: Path) -> None:
-    """Samples of random tokens: windows of the context, chats of the lengths that the real ones have, captions of images,
-    questions about them, or texts of which many are longer than the context.
-    """
-    import numpy as np
-
-    folder.mkdir()
-    kind, random = objective(what.config.phase.objective).kind, np.random.default_rng(0)
-    size, places = what.image_size or 1, _places(what) if kind == "questions" else 0
-    usual = {"pairs": CAPTION, "questions": ASKED, "labelled": what.context, "answers": what.context}
-    if (
-        kind in usual
-    ):  # of several lengths: batches are as wide as their longest, and attention has padding to leave out
-        drawn = random.normal(usual[kind], SPREAD * usual[kind], MANY).round().astype(int)
-        lengths = places + drawn.clip(4, what.context - places)
-    else:
-        lengths = np.array(what.chat_tokens if kind == "chats" else (what.context * 64 + 1,))
-    tokens = random.integers(0, what.vocab_size, int(lengths.sum()))
-    if kind == "questions":  # a picture, the question and the answer
-        tokens %= what.vocab_size - 1
-        starts = np.cumsum(lengths) - lengths
-        tokens[(starts[:, None] + np.arange(places)).ravel()] = what.vocab_size - 1
-    dtype = np.uint16 if what.vocab_size <= 2**16 else np.uint32
-    tokens.astype(dtype).tofile(folder / "tokens.bin")
-    np.save(folder / "offsets.npy", np.concatenate([[0], lengths.cumsum()]).astype(np.int64))
-    if kind in ("chats", "questions"):
-        np.ones(len(tokens), dtype=np.uint8).tofile(folder / "mask.bin")
-    described = {"kind": kind, "dtype": np.dtype(dtype).name, "num_tokens": len(tokens), "num_documents": len(lengths)}
-    described |= {"vocab_size": what.vocab_size, "context": what.context, "eos_token_id": 0, "pad_token_id": 1}
-    pictures = random.normal(size=(MANY, 3, size, size)).astype(np.float16)
-    arrays: dict[str, tuple[str, np.ndarray]] = {
-        "pairs": ("pixel_values", pictures),
-        "questions": ("pixel_values", pictures),
-        "labelled": ("labels", np.arange(MANY) % 2),
-        "answers": ("answers", np.tile([0, 1], (MANY, 1))),
-    }
-    if kind in arrays:
-        name, array = arrays[kind]
-        np.save(folder / f"{name}.npy", array)
-        described |= {"arrays": [name], **({"image_size": size} if what.image_size else {})}
-    if kind == "questions":
-        described |= {"image_token_id": what.vocab_size - 1}
-    (folder / "samples.json").write_text(json.dumps(described))
-    _make_up_processor(folder / "processor")
-
-
-def _places(what: Probe) -> int:
-    """Tokens that a picture becomes."""
-    import torch
-
-    from components.models import family
-
-    assert what.config.size is not None, "what reads pictures is joined from parts"
-    with torch.device("meta"):
-        model: Any = family(what.config.family).build(what.config.size, image_size=what.image_size)
-    return int(model.config.image_seq_length)
-
-
-def _make_up_processor(folder: Path) -> None:
-    """The special tokens by which objectives corrupt text."""
-    folder.mkdir()
-    names = ["[MASK]", *(f"<extra_id_{number}>" for number in range(100))]
-    added = [{"id": number, "content": name, "special": True} for number, name in enumerate(names, 2)]
-    (folder / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"mask_token": "[MASK]"}))
 
 
 def _try(folder: Path, rank: int) -> dict[str, Any]:

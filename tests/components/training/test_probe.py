@@ -3,7 +3,8 @@
 import pytest
 
 from components.planning.phases import StepCost
-from components.training.probe import Probe, can_be_made_up, probe
+from components.training.made_up import can_be_made_up
+from components.training.probe import Probe, probe
 
 PHASES = {
     "llama": {"objective": "causal_lm"},
