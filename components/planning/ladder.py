@@ -37,7 +37,7 @@ def target(recipe: Recipe, vocab_size: int) -> Rung:
 
 
 def ladder(recipe: Recipe, vocab_size: int) -> list[tuple[Rung, TrainPhase]]:
-    """The runs of the recipe's table `scale`, by rising budget, with the phase that trains each.
+    """The runs of the recipe's table `scale`, by rising budget, with the phase that trains each; then those of further seeds.
 
     Raises RecipeError where the recipe has no such table, and InputError where too few runs are left of it: those of
     fewer than LEAST_STEPS steps, and those that take as much compute as the run to be predicted, are left out.
@@ -47,12 +47,13 @@ def ladder(recipe: Recipe, vocab_size: int) -> list[tuple[Rung, TrainPhase]]:
     most = target(recipe, vocab_size).flops
     tried = [_climbed(recipe, size, flops, vocab_size) for flops in recipe.scale.budgets for size in recipe.scale.sizes]
     kept = [(rung, phase) for rung, phase, steps in tried if steps >= LEAST_STEPS and rung.flops < most]
+    again = [_again(rung, phase, seed) for rung, phase in kept for seed in range(1, recipe.scale.seeds)]
     if len(kept) < LEAST_RUNGS:
         raise InputError(
             f"[scale] of {recipe.name} leaves {len(kept)} runs, and a law needs {LEAST_RUNGS}: runs of fewer than "
             f"{LEAST_STEPS} steps do not count, nor do those of {most:.2g} FLOPs and more, which the recipe's own run takes."
         )
-    return kept
+    return kept + again
 
 
 def _climbed(recipe: Recipe, size: str, flops: float, vocab_size: int) -> tuple[Rung, TrainPhase, int]:
@@ -63,6 +64,13 @@ def _climbed(recipe: Recipe, size: str, flops: float, vocab_size: int) -> tuple[
     changed = {"name": f"rung-{name}", "tokens": tokens, **scaled(recipe, size, tokens)}
     phase = recipe.train[0].model_copy(update=changed)
     return _rung(name, recipe, size, phase, vocab_size), phase, length(phase, recipe, Data({}))[0]
+
+
+def _again(rung: Rung, phase: TrainPhase, number: int) -> tuple[Rung, TrainPhase]:
+    """The same run from another seed."""
+    name = f"{rung.name}-seed-{number}"
+    seeded = phase.model_copy(update={"name": f"rung-{name}", "seed": phase.seed + number})
+    return rung.model_copy(update={"name": name}), seeded
 
 
 def scaled(recipe: Recipe, size: str, tokens: int) -> dict[str, int | float]:

@@ -100,6 +100,9 @@ class ScaleConfig(Strict):
     sizes: tuple[str, ...] = Field(
         min_length=2, description="Named sizes of the family; each is trained at every budget."
     )
+    seeds: int = Field(
+        1, ge=1, le=10, description="Runs of each size at each budget, from as many seeds; the law is fitted to all."
+    )
     resamples: int = Field(200, ge=10, le=10_000, description="Resamples of the runs, for intervals.")
     seed: int = Field(0, description="Of the resamples.")
     run_target: bool = Field(

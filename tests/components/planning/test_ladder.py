@@ -43,6 +43,16 @@ def test_every_size_is_trained_at_every_budget():
         assert rung.tokens >= LEAST_STEPS * phase.batch_size * 128
 
 
+def test_every_run_may_be_made_from_several_seeds():
+    once, twice = ladder(recipe(), 1024), ladder(recipe({**SCALE, "seeds": 2}, seed=5), 1024)
+    assert [rung for rung, _ in twice[:9]] == [rung for rung, _ in once]
+    for (rung, phase), (again, seeded) in zip(twice[:9], twice[9:], strict=True):
+        assert (again.name, seeded.name) == (f"{rung.name}-seed-1", f"rung-{rung.name}-seed-1")
+        assert (again.parameters, again.tokens) == (rung.parameters, rung.tokens)
+        assert (phase.seed, seeded.seed) == (5, 6)
+        assert seeded.model_copy(update={"name": phase.name, "seed": 5}) == phase
+
+
 def test_rungs_depart_from_the_rules_as_the_recipe_does():
     """Half the rate that the rules give the target is so for every rung; batches grow with the compute to the power 0.3271."""
     own = advice({"tokens": 1_000_000}, "llama", "1m", 1024, 128)
