@@ -29,7 +29,7 @@ class _CausalBlocks(torch.autograd.Function):
             scores[..., start:] += scores.new_full((end - start, end - start), float("-inf")).triu_(1)
             if mask is not None:
                 scores = _masked(scores, mask[:, :, start:end, :end])
-            weights = torch.softmax(scores.float(), -1).to(q.dtype).view(rows * heads, group * (end - start), end)
+            weights = torch.softmax(scores, -1).view(rows * heads, group * (end - start), end)
             found = torch.bmm(weights, v[:, :end])
             out[:, :, :, start:end] = found.view(rows, heads, group, end - start, width)
             kept.append(weights)

@@ -1,14 +1,19 @@
 """A model's parameters, gradients and optimizer state as four flat vectors.
 
-One vector is one all-reduce, one norm and one optimizer step, in an order that never changes: for a given number of
+One vector is one sum over the workers, one norm and one optimizer step, in an order that never changes: for a given number of
 workers the same batches give the same bits.
 """
+
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from components.training.adapters import trained
+from components.training.group import Group
+from components.training.summed import SummedVector
 
+ALONE = Group(0, 1)
 ALIGNMENT = 16
 """Each parameter starts at a multiple of so many floats (64 bytes), as the matrix kernels like it."""
 
@@ -17,10 +22,10 @@ class FlatModel:
     """Parameters that have gradients as views of `values`, their gradients as views of the first part of `reduced`.
 
     Matrices, which decay, come first; vectors (norms) follow. The tail of `reduced` carries the sums, so that one
-    all-reduce moves everything. All vectors are fp32.
+    sum over the workers moves everything. All vectors are fp32.
     """
 
-    def __init__(self, model: nn.Module, *, num_sums: int) -> None:
+    def __init__(self, model: nn.Module, *, num_sums: int, group: Group = ALONE) -> None:
         self._named = trained(model)
         matrices = [p for p in self._named.values() if p.ndim >= 2]
         vectors = [p for p in self._named.values() if p.ndim < 2]
@@ -28,7 +33,8 @@ class FlatModel:
         self.size = self.num_decayed + sum(_padded(p) for p in vectors)
         device = next(iter(self._named.values())).device
         self.values = torch.zeros(self.size, device=device)
-        self.reduced = torch.zeros(self.size + num_sums, device=device)
+        self.summed = SummedVector(self.size + num_sums, replace(group, device=device))
+        self.reduced = self.summed.values
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.values), torch.zeros_like(self.values)
         start = 0
         for parameter in matrices + vectors:

@@ -31,6 +31,10 @@ class Group:
         if self.world_size > 1:
             distributed.all_reduce(vector, group=self.processes)
 
+    def meet(self) -> None:
+        """Wait until everyone is here."""
+        self.add(torch.zeros(1, device=self.device))
+
     def add_as_tree(self, vector: torch.Tensor, leaves: int) -> None:
         """Sum `vector` over the first `leaves` workers, in place, as a balanced binary tree; all get the same bits.
 

@@ -30,17 +30,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total, correct = hidden.new_zeros(()), labels.new_zeros(())
         for part in _chunks(len(labels), weight):
             here, wanted = hidden[part], labels[part, None]
-            logits = _precise(linear(here, weight, bias))
+            logits = linear(here, weight, bias)
             top, likeliest = logits.max(-1, keepdim=True)
-            found = torch.softmax(logits, -1)
+            found = torch.softmax(logits, -1, dtype=_precise(top).dtype)
             # The likeliest token's probability is no less than one over the vocabulary: its logarithm is exact.
-            total += (top - found.gather(1, likeliest).log() - logits.gather(1, wanted)).sum()
+            total += (_precise(top) - found.gather(1, likeliest).log() - _precise(logits.gather(1, wanted))).sum()
             correct += (likeliest == wanted).sum()
             found.scatter_add_(1, wanted, found.new_full((1, 1), -1.0).expand_as(wanted))
+            given = found.to(logits.dtype)  # once, for both products
             if for_hidden is not None:
-                for_hidden[part] = linear(found, weight.t())
+                for_hidden[part] = linear(given, weight.t())
             if for_weight is not None:
-                for_weight += weight_gradient(found, here)
+                for_weight += weight_gradient(given, here)
             if for_bias is not None:
                 for_bias += found.sum(0)
         ctx.save_for_backward(for_hidden, for_weight, for_bias)

@@ -2,7 +2,7 @@
 
 The model is a Llama of 12.6M parameters (vocabulary 8,192, width 384, 6 layers), context 512, 8 sequences a step,
 AdamW, clipping. Peers: transformers' Trainer and nanoGPT's loop, in fp32 and, where the processor has bf16 units, in
-bf16. Ours is the whole loop under Ray Train. All run in processes of their own, interleaved; loader, logging and
+bf16. Ours is the whole loop under Ray Train, a worker with one thread for each core, in bf16 where there are units. All run in processes of their own, interleaved; loader, logging and
 checkpoints are included, the first steps are counted apart as warm-up. Takes about half an hour.
 
 `--runs N` (5) of `--steps N` (10); `--only NAME ...` leaves others out; `--curve` trains each once for 300 steps and
@@ -35,8 +35,8 @@ PEERS = Path(__file__).parents[1] / "support" / "speed_peers.py"
 CONTEXT, BATCH, WARM_UP = 512, 8, 3
 CURVE_STEPS, CURVE_END, TOLERANCE = 300, 20, 0.01
 OURS = {
-    "eager": {"num_workers": 1, "threads": 2},
-    "compiled": {"num_workers": 1, "threads": 2, "compile": True},
+    "eager": {"num_workers": 2, "threads": 1, "precision": "auto"},
+    "compiled": {"num_workers": 2, "threads": 1, "precision": "auto", "compile": True},
 }
 
 
@@ -49,7 +49,7 @@ def contenders() -> dict[str, str]:
     """Each contender's name with its precision."""
     precisions = ["fp32", "bf16"] if has_bf16_units() else ["fp32"]
     peers = {f"{loop}_{precision}": precision for loop in ("trainer", "nanogpt") for precision in precisions}
-    return {**{name: "fp32" for name in OURS}, **peers}
+    return {**{name: precisions[-1] for name in OURS}, **peers}
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -16,11 +16,11 @@ from components.training.parallel.base import Parallel, Sums, sums_of
 
 
 class Replicated(Parallel):
-    """One flat vector holds all gradients and sums, so that one all-reduce moves everything."""
+    """One flat vector holds all gradients and sums, so that one sum over the workers moves everything."""
 
     def __init__(self, phase: TrainPhase, model: nn.Module, metrics: Sequence[str], group: Group) -> None:
         super().__init__(phase, model, metrics, group)
-        self.flat = FlatModel(model, num_sums=3 + len(metrics))
+        self.flat = FlatModel(model, num_sums=3 + len(metrics), group=group)
         self.optimizer = make_optimizer(phase, self.flat, model)
 
     def begin(self) -> None:
@@ -40,7 +40,7 @@ class Replicated(Parallel):
 
     def add_up(self) -> None:
         """Sum the vector over the workers."""
-        self.group.add(self.flat.reduced)
+        self.flat.summed.add()
 
     def norm(self) -> float:
         """The norm of the vector."""
