@@ -2,8 +2,9 @@
 
 The model is a Llama of 12.6M parameters (vocabulary 8,192, width 384, 6 layers), context 512, 8 sequences a step,
 AdamW, clipping. Peers: transformers' Trainer and nanoGPT's loop, in fp32 and, where the processor has bf16 units, in
-bf16. Ours is the whole loop under Ray Train, a worker with one thread for each core, in bf16 where there are units. All run in processes of their own, interleaved; loader, logging and
-checkpoints are included, the first steps are counted apart as warm-up. Takes about half an hour.
+bf16. Ours is the whole loop under Ray Train, two workers with a thread each, in bf16 where there are units. All run in
+processes of their own, interleaved; loader, logging and checkpoints are included, the first steps are counted apart as
+warm-up. Takes about half an hour.
 
 `--runs N` (5) of `--steps N` (10); `--only NAME ...` leaves others out; `--curve` trains each once for 300 steps and
 compares the losses at their end. The last line is one JSON object: `ours` (tokens/s, compiled), `eager`, `peers`, `ratio`
