@@ -42,11 +42,6 @@ class Dials(NamedTuple):
         """Training FLOPs without embeddings, with all scores of attention: the compute that DeepSeek's fits are over."""
         return self.tokens * (6.0 * self.non_embedding + 12.0 * self.attention_width * self.context)
 
-    @property
-    def batch(self) -> float:
-        """In samples, before it is rounded: 0.2920 C^0.3271 tokens."""
-        return 0.2920 * self.flops**0.3271 / self.context
-
 
 def advised(dials: Dials, *, batch_size: int | None = None, learning_rate: float | None = None) -> dict[str, Advice]:
     """Batch in samples, peak learning rate, weight decay (for the batch and rate that are given, if any) and schedule.
@@ -55,7 +50,7 @@ def advised(dials: Dials, *, batch_size: int | None = None, learning_rate: float
     of two of samples, and a rate of 0.3118 C^-0.1250 (fitted for AdamW from 1e17 to 2e19 FLOPs). A weight decay of
     B / (rate x D x t), where B is the batch in tokens and t = 1.084 (D/N)^-0.527 the part of the run that AdamW averages over.
     """
-    batch = nearest_power_of_two(dials.batch)
+    batch = nearest_power_of_two(0.2920 * dials.flops**0.3271 / dials.context)
     rate = three_digits(0.3118 * dials.flops**-0.1250)
     timescale = min(LONGEST_TIMESCALE, 1.084 * (dials.tokens / dials.parameters) ** -0.527)
     decay = (batch_size or batch) * dials.context / ((learning_rate or rate) * dials.tokens * timescale)
@@ -69,23 +64,18 @@ def advised(dials: Dials, *, batch_size: int | None = None, learning_rate: float
 
 def advice(phase: Mapping[str, Any], name: Any, size: Any, vocab_size: Any, context: Any) -> dict[str, Advice]:
     """What the rules say about `phase`, whose model is `size` of the family `name`; empty where they do not hold."""
-    dials = dials_of(phase, name, size, vocab_size, context)
-    given = {key: phase[key] for key in ("batch_size", "learning_rate") if _positive(phase.get(key))}
-    return advised(dials, **given) if dials else {}
-
-
-def dials_of(phase: Mapping[str, Any], name: Any, size: Any, vocab_size: Any, context: Any) -> Dials | None:
-    """What the rules for `phase` go by, whose model is `size` of the family `name`; None where they do not hold."""
     tokens = phase.get("tokens")
     if not all(isinstance(number, int) and number > 0 for number in (tokens, vocab_size, context)):
-        return None
+        return {}
     if phase.get("objective", "causal_lm") != "causal_lm" or phase.get("init", "random") != "random":
-        return None
+        return {}
     try:
         fields = family(name).fields(size)
     except (UnknownName, TypeError):  # whoever reads the recipe says so
-        return None
-    return _dials(fields, vocab_size, tokens, context)
+        return {}
+    dials = _dials(fields, vocab_size, tokens, context)
+    given = {key: phase[key] for key in ("batch_size", "learning_rate") if _positive(phase.get(key))}
+    return advised(dials, **given) if dials else {}
 
 
 def filled(content: dict[str, Any]) -> dict[str, Any]:

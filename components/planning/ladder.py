@@ -1,7 +1,7 @@
 """A ladder of small runs: what to train at which compute, with the hyperparameters of the run that they predict."""
 
 from components.errors import InputError, RecipeError
-from components.hyperparameters import advice, dials_of, three_digits
+from components.hyperparameters import advice, nearest_power_of_two, three_digits
 from components.planning.architecture import architecture
 from components.planning.budget import Data, length
 from components.planning.compute import training_flops
@@ -74,29 +74,16 @@ def _again(rung: Rung, phase: TrainPhase, number: int) -> tuple[Rung, TrainPhase
 
 
 def scaled(recipe: Recipe, size: str, tokens: int) -> dict[str, int | float]:
-    """Batch, rate and weight decay of a rung: by rule, times the factor by which the recipe's own phase departs from it.
-
-    The batch is the nearest that all workers share evenly, no power of two: with up to the square root of two more or less,
-    one rung would stand out from the next, and the law would be fitted to that.
-    """
+    """Batch, rate and weight decay of a rung: by rule, times the factor by which the recipe's own phase departs from it."""
     phase, shape = recipe.train[0], (recipe.prepare.vocab_size, recipe.prepare.context)
     own = advice(phase.model_dump(), recipe.family, recipe.size, *shape)
     rule = advice({"tokens": tokens}, recipe.family, size, *shape)
-    grown = _by_rule(recipe, size, tokens) / _by_rule(recipe, recipe.size, phase.tokens)
-    workers = phase.most_workers
-    batch = workers * max(1, round(phase.batch_size * grown / workers))
+    batch = nearest_power_of_two(rule["batch_size"].value * phase.batch_size / own["batch_size"].value)
     rate = three_digits(rule["learning_rate"].value * phase.learning_rate / own["learning_rate"].value)
     chosen = {"tokens": tokens, "batch_size": batch, "learning_rate": rate}
     decay = advice(chosen, recipe.family, size, *shape)["weight_decay"].value
     decay = three_digits(decay * phase.weight_decay / own["weight_decay"].value)
     return {"batch_size": batch, "learning_rate": rate, "weight_decay": decay}
-
-
-def _by_rule(recipe: Recipe, size: str | None, tokens: int | None) -> float:
-    """The batch that the rule gives a run, in samples."""
-    dials = dials_of({"tokens": tokens}, recipe.family, size, recipe.prepare.vocab_size, recipe.prepare.context)
-    assert dials, "the rules hold for what is scaled"
-    return dials.batch
 
 
 def _rung(name: str, recipe: Recipe, size: str, phase: TrainPhase, vocab_size: int) -> Rung:
