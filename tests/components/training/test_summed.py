@@ -34,7 +34,7 @@ for time in range(2):
         sys.exit()
 np.save(f"{folder}/sum-{rank}.npy", vector.values.numpy())
 print(json.dumps({"shared": vector._everyone is not None}))
-""".replace("WORLD", str(WORKERS))
+"""
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ def summed(tmp_path):
     for rank, vector in enumerate(given):
         np.save(tmp_path / f"{rank}.npy", vector)
 
-    def run(alone=-1, dies=-1):
-        command = [sys.executable, "-c", WORKER, str(tmp_path)]
+    def run(alone=-1, dies=-1, workers=WORKERS):
+        command = [sys.executable, "-c", WORKER.replace("WORLD", str(workers)), str(tmp_path)]
         started = [
             subprocess.Popen([*command, str(rank), str(alone), str(dies)], stdout=subprocess.PIPE, text=True)
-            for rank in range(WORKERS)
+            for rank in range(workers)
         ]
         said = [process.communicate(timeout=120)[0].splitlines() for process in started]
         return [json.loads(lines[-1]) if lines else None for lines in said], given
@@ -73,6 +73,12 @@ def test_everyone_has_the_same_bits_of_the_sum(summed, tmp_path, alone):
     found = [np.load(tmp_path / f"sum-{rank}.npy") for rank in range(WORKERS)]
     assert all((other == found[0]).all() for other in found)
     assert np.allclose(found[0], np.sum(given, axis=0, dtype=np.float64), atol=1e-5)
+
+
+def test_two_workers_have_the_bits_of_an_all_reduce(summed, tmp_path):
+    """Of two numbers there is one order, and what was trained before gradients went this way stays the same."""
+    _, given = summed(workers=2)
+    assert (np.load(tmp_path / "sum-1.npy") == given[0] + given[1]).all()
 
 
 def test_a_worker_that_dies_is_noticed_by_the_others(summed):
