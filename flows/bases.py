@@ -11,8 +11,8 @@ from flows.passage import Passage
 from flows.registering import registered
 from flows.step import step
 
-JOIN = Step("join", 1, "components.bases.join:join", "components.bases.join:JoinConfig", "export", "job")
-TAKE = Step("take", 1, "components.bases.take:take", "components.bases.take:TakeConfig", "export", "job")
+JOIN = Step("join", 2, "components.bases.join:join", "components.bases.join:JoinConfig", "export", "job")
+TAKE = Step("take", 2, "components.bases.take:take", "components.bases.take:TakeConfig", "export", "job")
 
 
 def taken_base(run: Passage) -> Stored | None:
@@ -43,16 +43,23 @@ def _taken(run: Passage, source: Source) -> Stored:
 def joined_parts(run: Passage, samples: Stored) -> Stored | None:
     """The model that the recipe's parts become; None where it has none."""
     from components.bases.join import JoinConfig
-    from components.models import family
 
     if not run.recipe.with_role("part"):
         return None
     assert run.recipe.size is not None
-    kind, given = family(run.recipe.family), {source.name for source in run.recipe.with_role("part")}
-    names = tuple(name for name in (*kind.parts, *kind.optional_parts) if name in given)
-    config = JoinConfig(family=kind.name, size=run.recipe.size, parts=names, seed=run.recipe.train[0].seed)
+    names = given_parts(run)
+    family, seed = run.recipe.family, run.recipe.train[0].seed
+    config = JoinConfig(family=family, size=run.recipe.size, parts=names, seed=seed)
     parts = [part(run, name) for name in names]
     return step(run, JOIN, config, Input("samples", samples.kind, samples.digest), *parts)
+
+
+def given_parts(run: Passage) -> tuple[str, ...]:
+    """The names of the recipe's parts, in the order in which its family takes them."""
+    from components.models import family
+
+    kind, given = family(run.recipe.family), {source.name for source in run.recipe.with_role("part")}
+    return tuple(name for name in (*kind.parts, *kind.optional_parts) if name in given)
 
 
 def _registered(run: Passage, source: Source, base: Stored) -> bool:

@@ -8,7 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from components.recipe import Recipe
 from components.steps import Input, Step
 from components.store import Stored
-from flows.bases import part, taken_base
+from flows.bases import given_parts, part, taken_base
 from flows.passage import Passage
 from flows.single import alone
 from flows.step import step
@@ -121,7 +121,7 @@ def preparation(run: Passage, corpus: Stored, base: Stored | None) -> Stored:
     kind = family(run.recipe.family)
     inputs = [as_input("corpus", corpus), *([as_input("base", base)] if base else [])]
     if run.recipe.with_role("part"):
-        inputs += [part(run, name) for name in kind.parts]
+        inputs += [part(run, name) for name in given_parts(run)]
     return step(run, PREPARATIONS[kind.samples], run.recipe.prepare, *inputs, label="prepare")
 
 

@@ -1,10 +1,11 @@
-"""A pipeline that draws, as diffusers saves one, read as parts of ours: its autoencoder, its transformer and what reads its texts.
+"""A pipeline that draws, as diffusers saves one, read as networks of ours.
 
-Only pipelines of Stable Diffusion 3's kind, whose two text encoders are one and the same and which have no third.
+Of Stable Diffusion 3's kind (Esser et al. 2024). Of its three readers of texts the two CLIPs are taken. The third, a T5 that
+is larger than all the rest, is left behind: its tokens are zeros then, as the model was taught to do without it.
 """
 
 from pathlib import Path
-from shutil import copyfile, copytree
+from shutil import copyfile
 from typing import Any
 
 from components.bases.whole import check, first_line
@@ -13,8 +14,11 @@ from components.models.folder import PICKLED, mentions_code, read_json
 
 INDEX = "model_index.json"
 KIND = "StableDiffusion3Pipeline"
-NETWORKS = ("text_encoder", "vae", "transformer")
-WORDS = ("tokenizer", "tokenizer_2")
+SCHEDULER = "FlowMatchEulerDiscreteScheduler"
+NETWORKS = {"texts": "text_encoder", "texts_2": "text_encoder_2", "autoencoder": "vae", "transformer": "transformer"}
+WORDS = {"texts": "tokenizer", "texts_2": "tokenizer_2"}
+THIRD, UNREAD = "text_encoder_3", 256
+"""The reader that is left behind, and as how many tokens the pipeline counts its text."""
 
 
 def is_pipeline(path: Path) -> bool:
@@ -27,11 +31,9 @@ def check_pipeline(path: Path) -> None:
     index = read_json(path / INDEX)
     if index.get("_class_name") != KIND:
         raise SourceError(f"{path} holds a {index.get('_class_name')}, and only a {KIND} can be taken.")
-    if (index.get("text_encoder_3") or [None])[0]:
-        raise SourceError(
-            f"{path} reads texts with a third encoder, a T5: pipelines with two CLIPs alone can be taken."
-        )
-    for name in NETWORKS:
+    if (spaced := _class(index, "scheduler")) != SCHEDULER:
+        raise SourceError(f"{path} draws by a {spaced}, and only a {SCHEDULER} can be taken.")
+    for name in NETWORKS.values():
         folder = path / name
         if not list(folder.glob("*.safetensors")):
             pickled = [file.name for kind in PICKLED for file in folder.glob(kind)]
@@ -40,10 +42,6 @@ def check_pipeline(path: Path) -> None:
     for file in sorted(path.rglob("*.json")):
         if mentions_code(read_json(file)):
             raise SourceError(f"{file} has an auto_map: this model needs code that came with it, which is never run.")
-    if _digests(path / "text_encoder") != _digests(path / "text_encoder_2"):
-        raise SourceError(
-            f"{path} reads texts with two different CLIPs: only pipelines with one, given twice, can be taken."
-        )
 
 
 def take_pipeline(path: Path, out: Path) -> dict[str, Any]:
@@ -51,20 +49,52 @@ def take_pipeline(path: Path, out: Path) -> dict[str, Any]:
     from components.diffusion.model import TextToImage, TextToImageConfig
 
     check_pipeline(path)
-    parts = {name: read_json(path / name / "config.json") for name in NETWORKS}
-    described = {"texts": parts["text_encoder"], "autoencoder": parts["vae"], "transformer": parts["transformer"]}
-    described = {name: {k: v for k, v in found.items() if not k.startswith("_")} for name, found in described.items()}
+    described = {name: _settings(path / folder / "config.json") for name, folder in NETWORKS.items()}
+    for name, tokens in _tokenizers(path, out).items():
+        described[name] |= tokens
+    if _digests(path / NETWORKS["texts"]) == _digests(path / NETWORKS["texts_2"]):
+        del described["texts_2"]
+    third = _class(read_json(path / INDEX), THIRD)
+    spaced = _settings(path / "scheduler" / "scheduler_config.json")
+    config = TextToImageConfig(**described, scheduler=spaced, unread=UNREAD if third else 0)
     try:
-        model, odd = TextToImage.from_pretrained(path, config=TextToImageConfig(**described), output_loading_info=True)
+        model, odd = TextToImage.from_pretrained(path, config=config, output_loading_info=True)
     except Exception as error:  # diffusers and safetensors have many words for what is not as it should be
         raise SourceError(f"{path} cannot be loaded: {first_line(error)}") from None
     check(path, model, odd)
     model.save_pretrained(out)
-    for name in WORDS:
-        copytree(path / name, out / name)
-    for file in sorted((path / WORDS[0]).glob("*.json")):
+    said = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
+    return {**said, "left_behind": [THIRD]} if third else said
+
+
+def _tokenizers(path: Path, out: Path) -> dict[str, dict[str, int]]:
+    """Which tokens end and fill a text for each reader, whose tokenizers are written into `out`. Raises SourceError."""
+    from transformers import AutoTokenizer
+
+    found = {}
+    for name, folder in WORDS.items():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path / folder, local_files_only=True)
+        except Exception as error:  # as for networks
+            raise SourceError(f"{path / folder} is no tokenizer that can be read: {first_line(error)}") from None
+        if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
+            raise SourceError(f"{path / folder} lacks a token that ends a text or one that fills it.")
+        tokenizer.name_or_path = ""
+        tokenizer.save_pretrained(out / folder)
+        found[name] = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    for file in sorted((out / WORDS["texts"]).glob("*.json")):
         copyfile(file, out / file.name)
-    return {"parameters": sum(parameter.numel() for parameter in model.parameters())}
+    return found
+
+
+def _class(index: dict[str, Any], name: str) -> str | None:
+    """The class of a part of the pipeline, as its index has it."""
+    library_and_class = index.get(name) or [None, None]
+    return str(library_and_class[1]) if library_and_class[1] else None
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    return {name: value for name, value in read_json(file).items() if not name.startswith("_")}
 
 
 def _digests(folder: Path) -> list[str]:

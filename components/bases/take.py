@@ -6,6 +6,7 @@ from typing import Any
 from components.artifacts import Facts, Report, SourceFiles
 from components.bases.encoder import is_encoder, load_encoder
 from components.bases.pipeline import is_pipeline, take_pipeline
+from components.bases.towers import has_towers, take_towers
 from components.bases.whole import check, first_line
 from components.errors import SourceError
 from components.models.folder import ModelFolder, model_folder, read_config, without_version
@@ -19,7 +20,7 @@ class TakeConfig(Strict):
 
 
 def take(config: TakeConfig, source: SourceFiles, *, out: Path, scratch: Path, report: Report) -> Facts:
-    """Fill `out` with the decoder, encoder or pipeline of `source`: config, safetensors, tokenizer, chat template.
+    """Fill `out` with the decoder, encoder, CLIP or pipeline of `source`: config, safetensors, tokenizer, chat template.
 
     Weights keep their type; those of a GGUF file become fp32. What comes out depends on the content of the source
     alone. Raises SourceError for weights that are pickled, missing, superfluous or not finite, for a model that needs
@@ -31,6 +32,8 @@ def take(config: TakeConfig, source: SourceFiles, *, out: Path, scratch: Path, r
     if is_pipeline(source.path):
         return take_pipeline(source.path, out)
     found = model_folder(source.path)
+    if has_towers(found):
+        return take_towers(found, out)
     report({"done": 0, "total": 2, "unit": "parts"})
     model, tokenizer = load_encoder(found) if is_encoder(found) else _decoder(found)
     report({"done": 1, "total": 2, "unit": "parts"})

@@ -1,5 +1,6 @@
 """Drawing: an exported model as diffusers' own pipeline, with classifier-free guidance (Ho and Salimans 2022)."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ STEPS, GUIDANCE = 16, 4.0
 
 
 def open_pipeline(folder: Path) -> Any:
-    """The StableDiffusion3Pipeline in a local folder, fp32, which says nothing while it draws."""
+    """The StableDiffusion3Pipeline in a local folder, fp32, which says nothing while it draws.
+
+    Its attribute `unread` is how many tokens a third reader of texts would give.
+    """
     import torch
     from diffusers import StableDiffusion3Pipeline
     from diffusers.utils import logging
@@ -27,6 +31,8 @@ def open_pipeline(folder: Path) -> Any:
         use_safetensors=True,
     )
     pipeline.set_progress_bar_config(disable=True)
+    config = folder / "config.json"  # which diffusers writes none of
+    pipeline.unread = json.loads(config.read_text()).get("unread", 0) if config.is_file() else 0
     return pipeline
 
 
@@ -55,7 +61,7 @@ def draw(
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             num_inference_steps=steps,
             guidance_scale=guidance,
-            max_sequence_length=0,  # tokens of a third encoder, which there is none of
+            max_sequence_length=pipeline.unread,
             callback_on_step_end=after_step,
         ).images
     return drawn

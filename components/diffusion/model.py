@@ -1,7 +1,7 @@
 """Pictures from texts: the towers of a CLIP, an autoencoder of pictures, and a transformer that flows from noise to latents.
 
 What is saved is the folder of a StableDiffusion3Pipeline (Esser et al. 2024), which diffusers loads with no code of ours.
-That pipeline reads with two CLIPs; here both are one and the same.
+That pipeline reads with two CLIPs; in a model that began here both are one and the same.
 """
 
 import json
@@ -10,7 +10,6 @@ from shutil import copytree
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.functional import pad
 from transformers import (
     CLIPTextConfig,
     CLIPTextModelWithProjection,
@@ -20,6 +19,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from components.diffusion.texts import conditions
 from components.models.folder import without_version
 
 if TYPE_CHECKING:
@@ -29,25 +29,32 @@ if TYPE_CHECKING:
 
 TIMESTEPS = 1000
 """The transformer is told the time in thousandths."""
-TWICE = 2
-"""How often the text tower stands in the pipeline."""
+SECOND = "text_encoder_2"
 
 
 class TextToImageConfig(PretrainedConfig):
-    """The configurations of the four networks, as their own classes take them."""
+    """The configurations of the networks, as their own classes take them.
+
+    `texts_2` is empty where the first reader of texts is the second as well; `unread` is how many tokens of a third
+    are zeros; `scheduler` says how steps are spaced when it draws.
+    """
 
     model_type = "text-to-image"
 
     def __init__(
         self,
         texts: dict[str, Any] | None = None,
+        texts_2: dict[str, Any] | None = None,
         pictures: dict[str, Any] | None = None,
         autoencoder: dict[str, Any] | None = None,
         transformer: dict[str, Any] | None = None,
+        scheduler: dict[str, Any] | None = None,
+        unread: int = 0,
         **rest: Any,
     ) -> None:
-        self.texts, self.pictures = texts or {}, pictures or {}
+        self.texts, self.texts_2, self.pictures = texts or {}, texts_2 or {}, pictures or {}
         self.autoencoder, self.transformer = autoencoder or {}, transformer or {}
+        self.scheduler, self.unread = scheduler or {}, unread
         super().__init__(**rest)
 
     @property
@@ -69,11 +76,11 @@ class TextToImageConfig(PretrainedConfig):
     def num_pieces(self) -> int:
         """What it reads of a picture and its text: patches of the latents, and tokens."""
         patches = int(self.transformer["sample_size"]) // int(self.transformer["patch_size"])
-        return patches**2 + int(self.texts["max_position_embeddings"])
+        return patches**2 + int(self.texts["max_position_embeddings"]) + self.unread
 
 
 class TextToImage(PreTrainedModel):
-    """The four networks. `forward` is the transformer's velocity; the towers are taken from a CLIP and read only.
+    """The networks. `forward` is the transformer's velocity; the towers are taken from a CLIP and read only.
 
     What was taken from elsewhere may lack the tower of images, which is for measuring what is drawn.
     """
@@ -86,6 +93,8 @@ class TextToImage(PreTrainedModel):
 
         super().__init__(config)
         self.text_encoder = CLIPTextModelWithProjection(CLIPTextConfig(**config.texts))
+        if config.texts_2:
+            self.text_encoder_2 = CLIPTextModelWithProjection(CLIPTextConfig(**config.texts_2))
         if config.pictures:
             self.image_encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**config.pictures))
         autoencoder: Any = AutoencoderKL  # diffusers' classes are typed less than they can do
@@ -110,22 +119,37 @@ class TextToImage(PreTrainedModel):
 
     @torch.no_grad()
     def encode(self, pixel_values: "Tensor") -> "Tensor":
-        """The latents of pictures, (size, channels, height / factor, width / factor)."""
+        """The latents of pictures, (size, channels, height / factor, width / factor), at the scale that flows."""
+        settings = self.vae.config
         found: Tensor = self.vae.encode(pixel_values).latent_dist.mode()
+        return (found - settings.shift_factor) * settings.scaling_factor
+
+    def decode(self, latents: "Tensor") -> "Tensor":
+        """The pictures of latents that `encode` made."""
+        settings = self.vae.config
+        found: Tensor = self.vae.decode(latents / settings.scaling_factor + settings.shift_factor).sample
         return found
 
-    @torch.no_grad()
     def conditions(self, input_ids: "Tensor") -> dict[str, "Tensor"]:
-        """What the transformer is told of texts, as the pipeline tells it: all tokens of the context, padding included."""
-        text = self.text_encoder.config
-        ids = pad(input_ids, (0, text.max_position_embeddings - input_ids.shape[1]), value=text.pad_token_id)
-        found = self.text_encoder(ids, output_hidden_states=True)
-        tokens = torch.cat([found.hidden_states[-2]] * TWICE, dim=-1)
-        width = self.transformer.config.joint_attention_dim
-        return {
-            "encoder_hidden_states": pad(tokens, (0, width - tokens.shape[-1])),
-            "pooled_projections": torch.cat([found.text_embeds] * TWICE, dim=-1),
-        }
+        """What the transformer is told of texts: see components.diffusion.texts."""
+        readers = (self.text_encoder, getattr(self, SECOND, self.text_encoder))
+        return conditions(readers, input_ids, self.transformer.config.joint_attention_dim, self.config.unread)
+
+    def take_over(self, pipeline: "TextToImage") -> None:
+        """Go on from `pipeline` with everything but the CLIP, in its shapes, to draw pictures of the size that is here."""
+        image_size = int(self.config.autoencoder["sample_size"])
+        for name in (SECOND, "vae", "transformer"):
+            if hasattr(self, name):
+                delattr(self, name)
+            if hasattr(pipeline, name):
+                setattr(self, name, getattr(pipeline, name))
+        for field in ("texts_2", "autoencoder", "transformer", "scheduler", "unread"):
+            setattr(self.config, field, getattr(pipeline.config, field))
+        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        sizes = {"autoencoder": (self.vae, image_size), "transformer": (self.transformer, image_size // factor)}
+        for field, (network, size) in sizes.items():
+            network.register_to_config(sample_size=size)
+            setattr(self.config, field, {**getattr(self.config, field), "sample_size": size})
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -143,15 +167,17 @@ class TextToImage(PreTrainedModel):
         for name, network in self._networks():
             network.save_pretrained(folder / name)
             without_version(folder / name / "config.json")
-        copytree(folder / "text_encoder", folder / "text_encoder_2", dirs_exist_ok=True)
-        scheduler: Any = FlowMatchEulerDiscreteScheduler(num_train_timesteps=TIMESTEPS)
+        if not hasattr(self, SECOND):
+            copytree(folder / "text_encoder", folder / SECOND, dirs_exist_ok=True)
+        spaced: Any = FlowMatchEulerDiscreteScheduler
+        scheduler = spaced(**{"num_train_timesteps": TIMESTEPS, **self.config.scheduler})
         scheduler.save_pretrained(folder / "scheduler")
         without_version(folder / "scheduler" / "scheduler_config.json")
         (folder / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n")
 
     def _networks(self) -> "Iterator[tuple[str, Any]]":
         """Those that it has, by the names of their folders."""
-        names = ("text_encoder", "image_encoder", "vae", "transformer")
+        names = ("text_encoder", SECOND, "image_encoder", "vae", "transformer")
         return ((name, getattr(self, name)) for name in names if hasattr(self, name))
 
     @classmethod
@@ -169,15 +195,16 @@ class TextToImage(PreTrainedModel):
         local: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
         kinds: dict[str, Any] = {
             "text_encoder": CLIPTextModelWithProjection,
+            SECOND: CLIPTextModelWithProjection,
             "image_encoder": CLIPVisionModelWithProjection,
             "vae": AutoencoderKL,
             "transformer": SD3Transformer2DModel,
         }
         odd: dict[str, list[str]] = {"missing_keys": [], "unexpected_keys": []}
-        for name, _network in model._networks():
-            part, found = kinds[name].from_pretrained(
-                place / name, dtype=torch.float32, output_loading_info=True, low_cpu_mem_usage=False, **local
-            )
+        local |= {"dtype": torch.float32, "output_loading_info": True, "low_cpu_mem_usage": False}
+        for name, network in model._networks():
+            own = {"config": network.config} if isinstance(network, PreTrainedModel) else {}
+            part, found = kinds[name].from_pretrained(place / name, **own, **local)
             setattr(model, name, part)
             for what, keys in odd.items():
                 keys += [f"{name}.{key}" for key in found[what]]

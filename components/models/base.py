@@ -103,6 +103,8 @@ class ModelFamily:
     """Those that it may be joined from beside."""
     join: Callable[["nn.Module", Mapping[str, Path]], None] | None = None
     """Puts the weights of exports, by name of the part, into a model. Raises SourceError where one does not fit."""
+    like: Callable[[Path], "nn.Module"] | None = None
+    """A model of the shapes in an export, where a part may have brought shapes that are no size's."""
     processor: str = "byte_bpe"
     """How text becomes tokens: a file of components/preparation/processors."""
     evaluation: str = "causal_lm"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from components.flops import SampleFlops
+from components.models import family
 from components.planning.accelerators import Accelerators, accelerators
 from components.planning.architecture import Architecture, architecture, folder_architecture
 from components.planning.budget import Data
@@ -142,6 +143,8 @@ def _assumptions(recipe: Recipe, phases: tuple[PhasePlan, ...], table: Accelerat
         f"Accelerators: {table.utilisation:.0%} of the peak where accelerators.toml names no other, one sample at a time "
         "on each device, AdamW in fp32, the loss in chunks."
     )
+    if recipe.size and family(recipe.family).like and len(recipe.with_role("part")) > len(family(recipe.family).parts):
+        assumed.append(f"A part may bring its own shapes; the plan is of the size {recipe.size}.")
     assumed.append(f"Energy here: {table.machine.watts_per_core:g} W for each core that trains.")
     if any(phase.epochs is not None for phase in recipe.train) and data.corpus_tokens is None:
         each = data.bytes_per_token(recipe)

@@ -55,11 +55,11 @@ PLACES = ("tokenizer", "tokenizer_2")
 """Where a pipeline that draws looks for what reads its texts."""
 
 
-def adopt_words(clip: Export, folder: Path, context: int) -> None:
+def adopt_words(clip: Export, pipeline: Export | None, folder: Path, context: int) -> None:
     """Make the new `folder` read texts of at most `context` tokens, and pictures, as `clip` does.
 
-    It has the tokenizer once more wherever a pipeline of diffusers looks for it. Raises RecipeError where `clip` reads fewer
-    tokens.
+    It has a tokenizer wherever a pipeline of diffusers looks for one: that of `pipeline`, whose readers may fill texts
+    differently, or else that of `clip`. Raises RecipeError where `clip` reads fewer tokens.
     """
     longest = clip.json("config.json")["text_config"]["max_position_embeddings"]
     if context > longest:
@@ -71,7 +71,8 @@ def adopt_words(clip: Export, folder: Path, context: int) -> None:
     for place in PLACES:
         (folder / place).mkdir()
         for name in WORDS:
-            copyfile(folder / name, folder / place / name)
+            copyfile((pipeline.path / place if pipeline else folder) / name, folder / place / name)
+        _limit(folder / place, context)
 
 
 def _limit(folder: Path, context: int) -> None:

@@ -15,18 +15,26 @@ from components.recipe.images import WORDLESS
 
 
 def prepare_captions(
-    config: PrepareConfig, corpus: Corpus, clip: Export, *, out: Path, scratch: Path, report: Report
+    config: PrepareConfig,
+    corpus: Corpus,
+    clip: Export,
+    pipeline: Export | None = None,
+    *,
+    out: Path,
+    scratch: Path,
+    report: Report,
 ) -> Facts:
     """Fill `out` with samples of kind "pairs": tokens of captions by the tokenizer of `clip`, and pixels in [-1, 1].
 
     Every tenth picture is learnt once more without words, which guidance needs. A caption longer than the context is left out
-    and counted in the facts. Raises EmptyResult where none is left, RecipeError where `clip` reads fewer tokens than the context.
+    and counted in the facts. A `pipeline` brings tokenizers of its own for its readers. Raises EmptyResult where no caption
+    is left, RecipeError where `clip` reads fewer tokens than the context.
     """
     import pyarrow.parquet as pq
     from transformers import AutoTokenizer
 
     rows = pq.read_table(corpus.documents("train")).to_pylist()
-    adopt_words(clip, out / "processor", config.context)
+    adopt_words(clip, pipeline, out / "processor", config.context)
     tokenizer = AutoTokenizer.from_pretrained(out / "processor", local_files_only=True)
     encoded = [tokenizer(row["text"], split_special_tokens=True)["input_ids"] for row in rows]
     fitting = [(number, ids) for number, ids in enumerate(encoded) if len(ids) <= config.context]

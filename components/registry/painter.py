@@ -5,6 +5,8 @@ Headwater is needed. What it reads is the pipeline's folder, which diffusers loa
 """
 
 import io
+import json
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -17,14 +19,16 @@ class Painter(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined, misc]
         """Open the pipeline, from a local folder and safetensors."""
         from diffusers import StableDiffusion3Pipeline
 
+        folder = Path(context.artifacts["pipeline"])
+        self.unread = json.loads((folder / "config.json").read_text()).get("unread", 0)
         nothing: dict[str, Any] = dict.fromkeys(("text_encoder_3", "tokenizer_3", "image_encoder", "feature_extractor"))
         self.pipeline = StableDiffusion3Pipeline.from_pretrained(
-            context.artifacts["pipeline"], local_files_only=True, use_safetensors=True, **nothing
+            folder, local_files_only=True, use_safetensors=True, **nothing
         )
 
     def predict(self, context: Any, model_input: list[str], params: dict[str, Any] | None = None) -> list[bytes]:
         """A PNG for each prompt."""
-        how = {"num_inference_steps": 16, "guidance_scale": 4.0, "max_sequence_length": 0}  # as when it is served
+        how = {"num_inference_steps": 16, "guidance_scale": 4.0, "max_sequence_length": self.unread}  # as when served
         drawn = self.pipeline(prompt=list(model_input), **how).images
         found = []
         for image in drawn:

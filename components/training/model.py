@@ -18,7 +18,7 @@ from components.training.config import Job, TrainConfig
 def fresh_model(config: TrainConfig, samples: Samples, init: Export | None = None) -> nn.Module:
     """The phase's model for the vocabulary and context of `samples`, initialised from the phase's seed.
 
-    Without a size, its architecture is that of `init`.
+    Without a size, its architecture is that of `init`; with parts that bring their own shapes too.
     """
     described = samples.json("samples.json")
     with torch.random.fork_rng(devices=[]):
@@ -27,6 +27,8 @@ def fresh_model(config: TrainConfig, samples: Samples, init: Export | None = Non
             assert init is not None, "what has no size of its own starts from a base"
             return construct(read_config(model_folder(init.path)))
         kind = family(config.family)
+        if kind.like and init is not None:
+            return kind.like(init.path)
         return kind.build(config.size, **kind.described(described))
 
 

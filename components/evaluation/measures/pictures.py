@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from components.errors import EmptyResult
 from components.evaluation.eyes import AT_ONCE, Eyes, frechet, unit
 from components.evaluation.measures.base import Content, Given, Measure, score
 from components.evaluation.scoring import Floats
 from components.recipe import EvaluateConfig
 
 EXAMPLES = 16
+LEAST = 2
+"""Fewer pictures have no covariance and no standard error."""
 
 
 def measure(given: Given) -> Content:
@@ -67,12 +70,18 @@ def _drawn(pipeline: Any, prompts: Sequence[str], given: Given, unit: str) -> li
 
 
 def _held_out(given: Given) -> list[dict[str, Any]]:
-    """Held-out pictures, from everywhere in their order."""
+    """Held-out pictures, from everywhere in their order. Raises EmptyResult where they are too few to measure by."""
     import pyarrow.parquet as pq
 
     rows: list[dict[str, Any]] = pq.read_table(given.corpus.documents("held_out")).to_pylist()
     wanted = given.config.held_out_documents or len(rows)
-    return rows[:: max(1, len(rows) // wanted)][:wanted]
+    chosen = rows[:: max(1, len(rows) // wanted)][:wanted]
+    if len(chosen) < LEAST:
+        raise EmptyResult(
+            f"{len(chosen)} held-out pictures are too few to measure by, at least {LEAST} are needed: add pictures, or raise "
+            "evaluate.held_out_documents."
+        )
+    return chosen
 
 
 def _shuffled(styles: Sequence[str]) -> list[int]:

@@ -15,9 +15,10 @@ from components.bases.join import JoinConfig, join
 from components.diffusion.drawing import draw, open_pipeline
 from components.diffusion.model import TextToImage
 from components.errors import EmptyResult, RecipeError, SourceError, TrainingError
+from components.evaluation.evaluate import evaluate
 from components.models import family_of
 from components.preparation.captions import prepare_captions
-from components.recipe import PrepareConfig
+from components.recipe import EvaluateConfig, PrepareConfig
 from components.training.loader import Loader
 from components.training.model import exported_weights
 
@@ -123,3 +124,21 @@ def test_a_folder_that_lacks_a_weight_is_no_start(made, tmp_path):
     save_file(weights, file, metadata={"format": "pt"})
     with pytest.raises(TrainingError, match=r"of another architecture: transformer.proj_out.bias"):
         exported_weights(tmp_path / "torn", TextToImage)
+
+
+def test_a_single_held_out_picture_is_too_few_to_measure_by(made, tmp_path):
+    _, _, joined, _, corpus = made
+    for name in ("corpus", "out"):
+        (tmp_path / name).mkdir()
+    rows = pq.read_table(corpus.documents("train")).to_pylist()[:1]
+    for split in ("train", "held_out"):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "corpus" / f"{split}.parquet")
+    with pytest.raises(EmptyResult, match="1 held-out pictures are too few to measure by, at least 2 are needed"):
+        evaluate(
+            EvaluateConfig(prompts=()),
+            Export(joined),
+            Corpus(tmp_path / "corpus"),
+            out=tmp_path / "out",
+            scratch=tmp_path,
+            **QUIET,
+        )

@@ -76,15 +76,14 @@ def be_of_another_kind(folder):
     return "holds a StableDiffusionPipeline, and only a StableDiffusion3Pipeline can be taken"
 
 
-def have_a_third_encoder(folder):
-    change(folder / "model_index.json", text_encoder_3=["transformers", "T5EncoderModel"])
-    return "with a third encoder, a T5"
+def draw_in_another_way(folder):
+    change(folder / "model_index.json", scheduler=["diffusers", "DDIMScheduler"])
+    return "draws by a DDIMScheduler, and only a FlowMatchEulerDiscreteScheduler can be taken"
 
 
-def have_two_clips(folder):
-    file = next((folder / "text_encoder_2").glob("*.safetensors"))
-    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
-    return "two different CLIPs"
+def lose_its_words(folder):
+    shutil.rmtree(folder / "tokenizer_2")
+    return "tokenizer_2 is no tokenizer that can be read"
 
 
 def pickle_a_network(folder):
@@ -122,8 +121,8 @@ def change(file, **values):
     "spoil",
     [
         be_of_another_kind,
-        have_a_third_encoder,
-        have_two_clips,
+        draw_in_another_way,
+        lose_its_words,
         pickle_a_network,
         lose_a_network,
         ask_for_code,
