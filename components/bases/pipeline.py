@@ -46,7 +46,8 @@ def check_pipeline(path: Path) -> None:
 
 def take_pipeline(path: Path, out: Path) -> dict[str, Any]:
     """Fill `out` with the pipeline in `path` as an export: what is said of it. Raises SourceError."""
-    from components.diffusion.model import TextToImage, TextToImageConfig
+    from components.diffusion.config import TextToImageConfig
+    from components.diffusion.model import TextToImage
 
     check_pipeline(path)
     described = {name: _settings(path / folder / "config.json") for name, folder in NETWORKS.items()}

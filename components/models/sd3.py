@@ -104,7 +104,8 @@ NETWORKS = ("texts", "texts_2", "pictures", "autoencoder", "transformer")
 
 def construct(fields: dict[str, Any]) -> "nn.Module":
     """A TextToImage with these configuration fields and fp32 weights."""
-    from components.diffusion.model import TextToImage, TextToImageConfig
+    from components.diffusion.config import TextToImageConfig
+    from components.diffusion.model import TextToImage
 
     parts: dict[str, Any] = {name: dict(fields[name]) for name in NETWORKS if name in fields}
     parts["texts"] |= {name: fields[name] for name in TEXT if name in fields}
@@ -157,7 +158,8 @@ def like(folder: Path) -> "nn.Module":
     """
     import torch
 
-    from components.diffusion.model import TextToImage, TextToImageConfig
+    from components.diffusion.config import TextToImageConfig
+    from components.diffusion.model import TextToImage
 
     if torch.get_default_device().type == "meta":
         return TextToImage(TextToImageConfig.from_pretrained(folder, local_files_only=True))
