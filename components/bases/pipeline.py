@@ -1,7 +1,7 @@
 """A pipeline that draws, as diffusers saves one, read as networks of ours.
 
-Of Stable Diffusion 3's kind (Esser et al. 2024). Of its three readers of texts the two CLIPs are taken. The third, a T5 that
-is larger than all the rest, is left behind: its tokens are zeros then, as the model was taught to do without it.
+Of Stable Diffusion 3's kind (Esser et al. 2024). Of its three readers of texts the two CLIPs are taken. The third, a T5 of
+4.7 billion parameters, is left behind: its tokens are zeros then, as the model was taught to do without it.
 """
 
 from pathlib import Path
