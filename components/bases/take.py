@@ -7,7 +7,7 @@ from components.artifacts import Facts, Report, SourceFiles
 from components.bases.encoder import is_encoder, load_encoder
 from components.bases.pipeline import is_pipeline, take_pipeline
 from components.bases.towers import has_towers, take_towers
-from components.bases.whole import check, first_line
+from components.bases.whole import check, check_vocabulary, first_line
 from components.errors import SourceError
 from components.models.folder import ModelFolder, model_folder, read_config, without_version
 from components.recipe.fields import Budget, Strict
@@ -37,11 +37,7 @@ def take(config: TakeConfig, source: SourceFiles, *, out: Path, scratch: Path, r
     report({"done": 0, "total": 2, "unit": "parts"})
     model, tokenizer = load_encoder(found) if is_encoder(found) else _decoder(found)
     report({"done": 1, "total": 2, "unit": "parts"})
-    if len(tokenizer) > model.config.vocab_size:
-        raise SourceError(
-            f"The tokenizer of {found.path} has {len(tokenizer)} tokens, its model only {model.config.vocab_size}: "
-            "they do not belong together."
-        )
+    check_vocabulary(found.path, tokenizer, model.config.vocab_size)
     model.save_pretrained(out)
     tokenizer.name_or_path = source.name
     tokenizer.save_pretrained(out)

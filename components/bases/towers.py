@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from components.bases.whole import check, first_line
+from components.bases.whole import check, check_vocabulary, first_line
 from components.errors import SourceError
 from components.models.folder import ModelFolder, read_json, without_version
 
@@ -30,11 +30,7 @@ def take_towers(found: ModelFolder, out: Path) -> dict[str, Any]:
     if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None or not tokenizer.is_fast:
         raise SourceError(f"The tokenizer of {found.path} lacks a token that ends a text or one that fills it.")
     text = model.config.text_config
-    if len(tokenizer) > text.vocab_size:
-        raise SourceError(
-            f"The tokenizer of {found.path} has {len(tokenizer)} tokens, its model only {text.vocab_size}: "
-            "they do not belong together."
-        )
+    check_vocabulary(found.path, tokenizer, text.vocab_size)
     text.eos_token_id, text.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
     tokenizer.name_or_path = ""
     for part in (model, tokenizer, processor):

@@ -22,6 +22,14 @@ def check(path: Path, model: Any, loaded: Mapping[str, Any]) -> None:
             raise SourceError(f"{path}: {name} holds values that are not finite.")
 
 
+def check_vocabulary(path: Path, tokenizer: Any, vocab_size: int) -> None:
+    """Refuse a tokenizer with more tokens than the model in `path` knows: SourceError."""
+    if len(tokenizer) > vocab_size:
+        raise SourceError(
+            f"The tokenizer of {path} has {len(tokenizer)} tokens, its model only {vocab_size}: they do not belong together."
+        )
+
+
 def first_line(error: Exception) -> str:
     """What an error says, in a line."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

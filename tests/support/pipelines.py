@@ -16,10 +16,13 @@ from transformers import (
 
 from components.artifacts import Corpus, Samples, SourceFiles
 from components.curation.images import curate_images
+from components.diffusion.drawing import open_pipeline
+from components.diffusion.model import TextToImage
 from components.models import family
 from components.models.folder import save
 from components.preparation.pairs import prepare_pairs
 from components.recipe import ImagesConfig, ImageSet, PrepareConfig
+from components.training.loader import Loader
 
 
 def random_clip(folder: Path, place: Path) -> Path:
@@ -74,3 +77,16 @@ def published_pipeline(clip: Path, folder: Path) -> Path:
         text_encoder_3=T5EncoderModel(read_by_a_t5).eval(), tokenizer_3=words,
     ).save_pretrained(folder)  # fmt: skip
     return folder
+
+
+def told(samples: Samples, folder: Path, unread: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """What training and then the pipeline in `folder` tell the transformer of the same texts: tokens, and both pooled vectors."""
+    pipeline, batch = open_pipeline(folder), Loader(samples, batch_size=4, seed=0).batch(0)
+    texts = [
+        pipeline.tokenizer.decode(row[:n], skip_special_tokens=True)
+        for row, n in zip(batch.input_ids, batch.lengths, strict=True)
+    ]
+    with torch.no_grad():
+        ours = TextToImage.from_pretrained(folder).conditions(batch.input_ids)
+        tokens, _, pooled, _ = pipeline.encode_prompt(texts, None, None, max_sequence_length=unread)
+    return [(ours["encoder_hidden_states"], tokens), (ours["pooled_projections"], pooled)]
