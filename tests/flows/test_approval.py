@@ -62,12 +62,20 @@ def test_unknown_versions_cannot_be_approved(site, tiny, ref):
 
 
 def _answer(site, run, form):
-    """What the Prefect UI sends when somebody fills the form in."""
+    """What the Prefect UI sends when somebody fills the form in, which is there a moment after the run has begun to wait."""
+    import time
+
     env = site.clients()
     flow_run = site.json("show", run)["flow_run"]
     user, password = env["PREFECT_API_AUTH_STRING"].split(":", 1)
     url = f"{env['PREFECT_API_URL']}/flow_runs/{flow_run}/resume"
-    return httpx.post(url, json={"run_input": form}, auth=(user, password)).json()["status"]
+    deadline = time.monotonic() + 30
+    while True:
+        answer = httpx.post(url, json={"run_input": form}, auth=(user, password))
+        if answer.is_success:
+            return answer.json()["status"]
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.5)
 
 
 def _followed(site, run):
