@@ -4,6 +4,7 @@ Of Stable Diffusion 3's kind (Esser et al. 2024). Of its three readers of texts 
 4.7 billion parameters, is left behind: its tokens are zeros then, as the model was taught to do without it.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -44,8 +45,11 @@ def check_pipeline(path: Path) -> None:
             raise SourceError(f"{file} has an auto_map: this model needs code that came with it, which is never run.")
 
 
-def take_pipeline(path: Path, out: Path) -> dict[str, Any]:
-    """Fill `out` with the pipeline in `path` as an export: what is said of it. Raises SourceError."""
+def take_pipeline(path: Path, out: Path, read: Callable[[], None]) -> dict[str, Any]:
+    """Fill `out` with the pipeline in `path` as an export: what is said of it. `read` is called in between.
+
+    Raises SourceError.
+    """
     from components.diffusion.config import TextToImageConfig
     from components.diffusion.model import TextToImage
 
@@ -63,6 +67,7 @@ def take_pipeline(path: Path, out: Path) -> dict[str, Any]:
     except Exception as error:  # diffusers and safetensors have many words for what is not as it should be
         raise SourceError(f"{path} cannot be loaded: {first_line(error)}") from None
     check(path, model, odd)
+    read()
     model.save_pretrained(out)
     said = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     return {**said, "left_behind": [THIRD]} if third else said

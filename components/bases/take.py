@@ -1,5 +1,6 @@
 """A model that somebody else made becomes an export: read without running anything, checked, written anew."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,25 @@ def take(config: TakeConfig, source: SourceFiles, *, out: Path, scratch: Path, r
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+
+    def tell(done: int) -> None:
+        report({"done": done, "total": 2, "unit": "parts"})
+
+    tell(0)
+    facts = _taken(source, out, read=lambda: tell(1))
+    tell(2)
+    return facts
+
+
+def _taken(source: SourceFiles, out: Path, read: Callable[[], None]) -> Facts:
+    """What take returns; `read` is called when all weights have been read, and are to be written."""
     if is_pipeline(source.path):
-        return take_pipeline(source.path, out)
+        return take_pipeline(source.path, out, read)
     found = model_folder(source.path)
     if has_towers(found):
-        return take_towers(found, out)
-    report({"done": 0, "total": 2, "unit": "parts"})
+        return take_towers(found, out, read)
     model, tokenizer = load_encoder(found) if is_encoder(found) else _decoder(found)
-    report({"done": 1, "total": 2, "unit": "parts"})
+    read()
     check_vocabulary(found.path, tokenizer, model.config.vocab_size)
     model.save_pretrained(out)
     tokenizer.name_or_path = source.name
@@ -44,7 +56,6 @@ def take(config: TakeConfig, source: SourceFiles, *, out: Path, scratch: Path, r
     for name in ("config.json", "generation_config.json"):
         if (out / name).is_file():
             without_version(out / name)
-    report({"done": 2, "total": 2, "unit": "parts"})
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "vocab_size": model.config.vocab_size,

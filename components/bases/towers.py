@@ -1,5 +1,6 @@
 """A CLIP that somebody else made, both towers of it, as an export."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ def has_towers(found: ModelFolder) -> bool:
     return not found.gguf and read_json(found.path / "config.json").get("model_type") == "clip"
 
 
-def take_towers(found: ModelFolder, out: Path) -> dict[str, Any]:
-    """Fill `out` with a CLIP, its tokenizer and what reads images for it: what is said of it. Raises SourceError."""
+def take_towers(found: ModelFolder, out: Path, read: Callable[[], None]) -> dict[str, Any]:
+    """Fill `out` with a CLIP, its tokenizer and what reads images for it: what is said of it. `read` is called in between.
+
+    Raises SourceError.
+    """
     import torch
     from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
@@ -27,6 +31,7 @@ def take_towers(found: ModelFolder, out: Path) -> dict[str, Any]:
         raise SourceError(f"{found.path} cannot be loaded: {first_line(error)}") from None
     model, loaded = both
     check(found.path, model, loaded)
+    read()
     if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None or not tokenizer.is_fast:
         raise SourceError(f"The tokenizer of {found.path} lacks a token that ends a text or one that fills it.")
     text = model.config.text_config
