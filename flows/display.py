@@ -32,7 +32,9 @@ class Watcher:
             BarColumn(30),
             TextColumn("{task.percentage:>3.0f}% {task.fields[note]}"),
         )
-        self.progress = Progress(*columns, TimeElapsedColumn(), console=self.console, transient=True)
+        self.progress = Progress(
+            *columns, TimeElapsedColumn(), console=self.console, transient=True, refresh_per_second=4
+        )
 
     def __enter__(self) -> "Watcher":
         self.progress.start()

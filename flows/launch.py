@@ -14,14 +14,17 @@ from components.errors import HeadwaterError, ServiceError
 from components.ledger import Ledger, promotion, runs
 from components.ledger.database import now
 from components.ledger.tables import RunRow
+from components.pace import Pace
 from components.recipe import Recipe
 from components.settings import Settings
 from flows.cancelling import drop, let_go
 from flows.deployments import accelerators, deployment_for, forget_registration, register
 from flows.passage import recipe_digest
 
-POLL_SECONDS = 0.4
-LOOK_SECONDS = 3.0
+OFTEN, SELDOM = 0.4, 1.0
+"""Seconds from one look at a run to the next, at first and in a long one."""
+OFTEN_WELL, SELDOM_WELL = 3.0, 15.0
+"""The same for whether services and the run's process are well, which takes longer."""
 REVIVALS = 5
 """How often a followed run whose process died is put back before it counts as failed."""
 GRACE_SECONDS = 25.0
@@ -91,20 +94,20 @@ def follow(ledger: Ledger, run_id: str, show: Callable[[RunRow], None], heal: Ca
 
     `heal` brings back services that have died; it is called every few seconds and whenever one does not answer.
     """
-    revived, looked = 0, time.monotonic()
+    revived, pace, health = 0, Pace(OFTEN, SELDOM), Pace(OFTEN_WELL, SELDOM_WELL)
     while True:
         row = runs.run(ledger, run_id)
         assert row is not None
         show(row)
         if row.status not in runs.LIVE or (row.status == "waiting" and _suspended(row)):
             return row
-        if time.monotonic() - looked > LOOK_SECONDS:
-            looked = time.monotonic()
+        if health.due:
+            health.looked()
             heal()
             revived += _look(ledger, row)
             if revived > REVIVALS:
                 raise ServiceError(f"Run {run_id} lost its process {revived} times: see `headwater logs {run_id}`.")
-        time.sleep(POLL_SECONDS)
+        time.sleep(pace.seconds)
 
 
 def resume(ledger: Ledger, waiting: list[RunRow]) -> None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from components.errors import HeadwaterError
 from components.ledger import runs, work
+from components.pace import Pace
 from components.steps import Input, Step, declare, finished, perform, retryable
 from components.store import Stored
 from flows.deployments import ACCELERATOR
@@ -30,6 +31,8 @@ CURVES = (
     *("tokens_per_second", "flops_utilisation", "memory_bytes", "input_wait"),
 )
 """What of a training report becomes a curve in MLflow."""
+OFTEN, SELDOM = 1.0, 30.0
+"""Seconds from one look of Prefect and MLflow to the next, at first and in a long step."""
 SLOT_LEASE = 60
 """Seconds after which the slot of a killed flow is free again: the least that Prefect allows."""
 
@@ -99,6 +102,9 @@ def _by_job(holder: _Opaque, identity: str, label: str, trains: bool) -> Stored:
         if submission:
             try:
                 jobs.follow(run.ledger, identity, submission, shown)
+            except HeadwaterError:
+                shown.mirror(ended=False)  # people want to see how it went wrong
+                raise
             finally:
                 _keep_log(run, submission, jobs.logs(submission))
     shown.close()
@@ -132,7 +138,7 @@ class _Shown:
         self.run, self.identity, self.label = run, identity, label
         self.artifact: Any = None
         self.curve: list[dict[str, Any]] = []
-        self.updated, self.last = 0.0, ""
+        self.pace, self.last = Pace(OFTEN, SELDOM), ""
 
     def __call__(self, row: dict[str, Any]) -> None:
         if "warning" in row:
@@ -141,18 +147,18 @@ class _Shown:
             self.curve.append(row)
         if row.get("total"):
             self.last = noted(row)
-        if row.get("total") and time.monotonic() - self.updated > 1.0:
+        if row.get("total") and (self.artifact is None or self.pace.due):
             self._show(100.0 * row["done"] / row["total"])
-            self._mirror(ended=False)
+            self.mirror(ended=False)
 
     def close(self) -> None:
         """The last state, when the step has finished."""
         if self.artifact:
             self._show(100.0)
-        self._mirror(ended=True)
+        self.mirror(ended=True)
 
     def _show(self, percent: float) -> None:
-        self.updated = time.monotonic()
+        self.pace.looked()
         if self.artifact is None:
             key = f"progress-{self.label}".replace(":", "-").replace("_", "-")
             self.artifact = create_progress_artifact(
@@ -162,7 +168,8 @@ class _Shown:
             description = f"{self.label} of {self.run.id}: {self.last}"
             update_progress_artifact(artifact_id=self.artifact, progress=percent, description=description)
 
-    def _mirror(self, ended: bool) -> None:
+    def mirror(self, ended: bool) -> None:
+        """The curve, as far as it goes, in MLflow."""
         if not self.curve:
             return
         from components.registry.curves import mirror

@@ -11,10 +11,12 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from components.errors import ServiceError
 from components.ledger import Ledger, work
+from components.pace import Pace
 from components.steps import raised_again
 
 log = logging.getLogger(__name__)
-POLL_SECONDS = 0.3
+OFTEN, SELDOM = 0.3, 2.0
+"""Seconds from one look at a job to the next, at first and in a long one."""
 STATUS_SECONDS = 2.0
 
 
@@ -55,7 +57,7 @@ class Jobs:
 
     def follow(self, ledger: Ledger, identity: str, submission: str, report: Callable[[dict[str, Any]], None]) -> None:
         """Pass on what a step reports until it has finished; raises the error that it failed with."""
-        last, looked = 0, time.monotonic()
+        last, looked, pace = 0, time.monotonic(), Pace(OFTEN, SELDOM)
         while True:
             for progress in work.progress_after(ledger, identity, last):
                 report(progress.row)
@@ -67,7 +69,7 @@ class Jobs:
             if time.monotonic() - looked > STATUS_SECONDS:
                 self._raise_if_ended(ledger, identity, submission)
                 looked = time.monotonic()
-            time.sleep(POLL_SECONDS)
+            time.sleep(pace.seconds)
 
     def stop(self, submission: str) -> None:
         """End a job: SIGTERM, and SIGKILL when that does not help. One that has ended or is unknown is fine."""

@@ -5,16 +5,17 @@ A file needs no connection between worker and driver, and a driver that was kill
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from components.errors import TrainingError
+from components.pace import Pace
 
 Line = dict[str, Any]
-EVERY_SECONDS = 0.5
+OFTEN, SELDOM = 0.5, 10.0
+"""Seconds from line to line, at first and in a long phase: every line is a row of the ledger and a point of a curve."""
 
 
 class ProgressWriter:
@@ -24,12 +25,13 @@ class ProgressWriter:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
+        self._pace = Pace(OFTEN, SELDOM)
         self._append(b"\n")  # ends the torn line of a killed writer
 
     @property
     def due(self) -> bool:
-        """Whether half a second has passed since the last line."""
-        return time.monotonic() - self._last >= EVERY_SECONDS
+        """Whether it is time for the next line."""
+        return self._pace.due
 
     def write(self, line: Line) -> None:
         """Append one line at once, so that a kill loses at most a part of the last."""
@@ -42,7 +44,7 @@ class ProgressWriter:
             raise TrainingError(f"Progress cannot be written to {self.path}: {error}") from error
         if written != len(line):
             raise TrainingError(f"Progress cannot be written to {self.path}: no room for the whole line.")
-        self._last = time.monotonic()
+        self._pace.looked()
 
 
 @contextmanager
