@@ -9,9 +9,8 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from components.artifacts import SourceFiles
 from components.digests import digest
 from components.errors import HeadwaterError
 from components.flops import SampleFlops
@@ -37,8 +36,10 @@ WORTH_SECONDS = 20.0
 """A phase that is over sooner than that by formula is not worth a trial."""
 AGAIN_SECONDS = 0.2
 """How long products are tried where they have been today."""
-STEP_SECONDS = 2.0
+STEP_SECONDS = 4.0
 """The longest step that is tried whole; of a longer one, two small parts of its batch are, and the rest is a line."""
+SHORTEST, PART, LONGEST_TRIAL = 3.0, 0.03, 12.0
+"""Seconds that steps are tried for: this part of what they will take by formula, at least and at most."""
 LONGEST = 30.0
 """Where even a part of the batch would take so many seconds a step, formulas have to do."""
 UNCOUNTED = ("tokens", "epochs", "seed", "learning_rate", "warmup", "final_learning_rate", "weight_decay", "clip_norm")
@@ -52,20 +53,21 @@ def estimate(
     say: Callable[[str], None],
     *,
     worth: float = WORTH_SECONDS,
-    seconds: float = 3.0,
 ) -> Plan:
     """The plan of `recipe` on this machine and on the accelerators of the home's table.
 
-    `say` hears what is tried. Phases that take less than `worth` seconds by formula are not, and the others for about
-    `seconds`. Raises InputError where the table is wrong, or the recipe names what does not exist.
+    `say` hears what is tried. Phases that take less than `worth` seconds by formula are not. Raises InputError where the
+    table is wrong, or the recipe names what does not exist.
     """
     table, machine = accelerators(here.home), _machine(recipe.train[0].threads, here.home / "cache" / "machine")
     models, costs, counted = architectures(recipe, data), dict[str, StepCost](), _counted(recipe)
     for phase in recipe.train:
         steps, _ = length(phase, recipe, data)
-        if steps * step_seconds(phase, recipe, models[phase.name], machine, counted.get(phase.name)) < worth:
+        likely = step_seconds(phase, recipe, models[phase.name], machine, data, counted.get(phase.name))
+        if steps * likely < worth:
             continue
-        cost = _cost(recipe, phase, models[phase.name], machine, here, data, say, seconds, counted.get(phase.name))
+        seconds = min(LONGEST_TRIAL, max(SHORTEST, PART * steps * likely))
+        cost = _cost(recipe, phase, models[phase.name], machine, here, data, say, seconds, likely)
         if cost:
             costs[phase.name] = cost
     return planned(recipe, machine, data, table=table, measured=costs, counted=counted)
@@ -88,7 +90,7 @@ def _cost(
     data: Data,
     say: Callable[[str], None],
     seconds: float,
-    counted: SampleFlops | None,
+    likely: float,
 ) -> StepCost | None:
     """What real steps of `phase` take; None where none can be tried here."""
     what = _probe(recipe, phase, shapes, data, seconds)
@@ -97,7 +99,6 @@ def _cost(
     known = here.home / "cache" / "steps" / f"{_key(what)}.json"
     if (kept := _kept(known, StepCost)) is not None:
         return kept
-    likely = step_seconds(phase, recipe, shapes, machine, counted)
     parts = [what] if likely <= STEP_SECONDS else _parts(what, likely)
     worked = [work_of(part.config.phase, recipe, shapes, 0) for part in parts]
     needed = max(memory_here(p.config.phase, w).total for p, w in zip(parts, worked, strict=True))
@@ -136,8 +137,8 @@ def _probe(recipe: Recipe, phase: TrainPhase, shapes: Architecture, data: Data, 
 def _parts(what: Probe, likely: float) -> list[Probe]:
     """`what` with a small batch and with one of twice the size."""
     phase = what.config.phase
-    least = phase.most_workers
-    few = max(least, int(phase.batch_size * STEP_SECONDS / likely / 2))
+    each = max(1, int(phase.batch_size * STEP_SECONDS / likely / 2 / phase.most_workers))
+    few = each * phase.most_workers  # as many for each worker, for the busiest takes the time
     if 2 * few >= phase.batch_size:
         return [what]
     return [_with_batch(what, few), _with_batch(what, 2 * few)]
@@ -180,7 +181,7 @@ def _key(what: Probe) -> str:
     files = {path.name: path.stat().st_mtime_ns for path in sorted(code.glob("*.py"))}
     lengths = [len(what.chat_tokens), sum(what.chat_tokens)]
     machine = [platform.node(), platform.machine(), os.cpu_count()]
-    rest = what.model_dump(mode="json", exclude={"config", "chat_tokens"})
+    rest = what.model_dump(mode="json", exclude={"config", "chat_tokens", "seconds"})
     return digest([phase, what.config.family, what.config.size, rest, lengths, machine, files])[:32]
 
 
@@ -213,39 +214,3 @@ def _free() -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
-
-
-def source_data(recipe: Recipe, paths: dict[str, Path], corpus: dict[str, Any] | None = None) -> Data:
-    """What there is to know of a recipe's sources at `paths`; `corpus` is samples.json where the corpus is prepared."""
-    from components.sources import source_files
-
-    sizes = {name: sum(file.stat().st_size for file in source_files(path)) for name, path in paths.items()}
-    lines = {
-        source.name: tuple(
-            len(line)
-            for file in source_files(paths[source.name])
-            for line in file.read_bytes().splitlines()
-            if line.strip()
-        )
-        for source in recipe.with_role("instructions", "preferences")
-    }
-    pictures = _pictures(recipe, paths)
-    base = paths[recipe.base.name] if recipe.base else None
-    if corpus is None:
-        files = {name: len(source_files(path)) for name, path in paths.items()}
-        return Data(sizes, lines, num_images=pictures, source_files=files, base=base)
-    each = corpus["num_bytes"] / corpus["num_tokens"] if corpus.get("num_bytes") else None
-    documents = corpus["num_documents"]
-    return Data(sizes, lines, corpus["num_tokens"], each, corpus["vocab_size"], pictures, documents, base=base)
-
-
-def _pictures(recipe: Recipe, paths: dict[str, Path]) -> int | None:
-    """How many images of a recipe have a label; None where it learns from documents."""
-    from components.curation.images import labelled_files
-
-    if recipe.images is None:
-        return None
-    sources = {
-        s.name: SourceFiles(s.name, paths[s.name], s.licence, s.origin, "") for s in recipe.sources if s.name in paths
-    }
-    return sum(label is not None for _, _, label in labelled_files(recipe.images, sources))

@@ -49,7 +49,8 @@ def plan(run: Passage, samples: Stored, base: Stored | None) -> None:
     if all(step["would"] == "skip" for step in ahead.dry or []):
         return
     from components.planning.words import markdown, summary
-    from flows.estimates import estimate, source_data
+    from flows.estimates import estimate
+    from flows.known import source_data
 
     made_here = {source.name for source in run.recipe.sources if source.is_made_here}
     places = {name: Path(given["path"]) for name, given in run.resolved["sources"].items() if name not in made_here}

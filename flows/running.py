@@ -82,7 +82,8 @@ def _readable(source: Source) -> None:
 def plan(asked: argparse.Namespace) -> int:
     """What a recipe will cost on this machine."""
     from components.planning.words import markdown
-    from flows.estimates import estimate, source_data
+    from flows.estimates import estimate
+    from flows.known import source_data
     from flows.passage import source_path
 
     recipe = recipe_at(asked)

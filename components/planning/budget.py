@@ -11,7 +11,7 @@ from components.recipe import Recipe, TrainPhase
 from components.recipe.images import ONCE_MORE, WORDLESS
 
 MARKS = 4
-"""Tokens that stand for the turns of a chat of one question and its answer."""
+"""Tokens that stand for the turns of a chat of one question and its answer, by the template that Headwater brings."""
 CAPTION = 18
 """Tokens of a caption with tags."""
 SHORT_CAPTION = 9
@@ -43,6 +43,8 @@ class Data(NamedTuple):
     """How many files every source has, by name."""
     base: Path | None = None
     """Where the model lies that the recipe starts from."""
+    chat_marks: int = MARKS
+    """Tokens of a chat that are none of its text."""
 
     def bytes_per_token(self, recipe: Recipe) -> float:
         """As the prepared corpus has it, else as English does."""
@@ -52,7 +54,7 @@ class Data(NamedTuple):
         """Tokens of each chat that a phase learns from, without those longer than the context; empty for a corpus."""
         lines = self.line_bytes.get(phase.data.removeprefix("source:"), ())
         each = self.bytes_per_token(recipe)
-        found = (max(2, MARKS + round(max(0, size - SYNTAX) / each)) for size in lines)
+        found = (max(2, self.chat_marks + round(max(0, size - SYNTAX) / each)) for size in lines)
         return tuple(length for length in found if length <= recipe.prepare.context)
 
 

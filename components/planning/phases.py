@@ -177,12 +177,17 @@ def memory_here(phase: TrainPhase, work: Work, cost: StepCost | None = None, ste
 
 
 def step_seconds(
-    phase: TrainPhase, recipe: Recipe, shapes: Architecture, machine: Machine, counted: SampleFlops | None = None
+    phase: TrainPhase,
+    recipe: Recipe,
+    shapes: Architecture,
+    machine: Machine,
+    data: Data,
+    counted: SampleFlops | None = None,
 ) -> float:
     """Seconds of one optimizer step, by formula."""
-    each = each_caption(recipe) if shapes.patches else recipe.prepare.context
-    work = work_of(phase, recipe, shapes, phase.batch_size * each, counted)
-    return work.flops / _assumed_rate(phase, machine)
+    steps, tokens = length(phase, recipe, data)
+    read = phase.batch_size * each_caption(recipe) if shapes.patches else tokens / steps
+    return work_of(phase, recipe, shapes, read, counted).flops / _assumed_rate(phase, machine)
 
 
 def cores(phase: TrainPhase, machine: Machine) -> int:

@@ -46,7 +46,7 @@ def make_up_samples(
         lengths = np.array([context * 64 + 1])
     else:
         lengths = np.array(chat_tokens) if kind == "chats" else places + _lengths(kind, context - places, random)
-    tokens = random.integers(0, vocab_size, int(lengths.sum()))
+    tokens = _tokens(vocab_size, int(lengths.sum()), random)
     if kind == "questions":  # a picture, the question and the answer
         tokens %= vocab_size - 1
         starts = np.cumsum(lengths) - lengths
@@ -66,6 +66,13 @@ def make_up_samples(
     described |= {"image_token_id": vocab_size - 1} if kind == "questions" else {}
     (folder / "samples.json").write_text(json.dumps(described))
     _make_up_processor(folder / "processor")
+
+
+def _tokens(vocab_size: int, number: int, random: "np.random.Generator") -> "np.ndarray":
+    """As frequent as words are (Zipf 1949), for how many of them an expert gets depends on it; the special ones are rare."""
+    ranks = (vocab_size ** random.random(number)).astype(int) - 1
+    found: np.ndarray = (vocab_size // 2 + ranks) % vocab_size
+    return found
 
 
 def _lengths(kind: str, most: int, random: "np.random.Generator") -> "np.ndarray":

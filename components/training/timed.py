@@ -12,9 +12,9 @@ from components.training.group import Group
 from components.training.loop import Loop
 from components.training.peak import peak_memory
 
-WARM_UP = 2
+WARM_UP = 3
 """Steps before those that count."""
-LEAST, MOST = 3, 500
+LEAST, MOST = 2, 500
 NEVER, NOW = 1e9, 1e-9
 """Seconds from one checkpoint to the next."""
 
@@ -24,7 +24,10 @@ class Enough(Exception):
 
 
 class TimedLoop(Loop):
-    """A loop that times its steps for about `seconds`: first some without a checkpoint, then as many with one."""
+    """A loop that times its steps for about `seconds`: first some without a checkpoint, then as many with one.
+
+    The first step of all has one too, as a phase begins with one: what is held for it is used again by later steps.
+    """
 
     def __init__(self, job: Job, group: Group, seconds: float) -> None:
         super().__init__(job, group)
@@ -43,7 +46,7 @@ class TimedLoop(Loop):
         if done == WARM_UP + 2 * self.num_timed:
             raise Enough
         line = super().step(step)
-        self._checkpoints_every(NOW if done + 1 == WARM_UP + self.num_timed else NEVER)
+        self._checkpoints_every(NOW if done in (0, WARM_UP + self.num_timed - 1) else NEVER)
         return line
 
     def figures(self) -> dict[str, float]:

@@ -27,7 +27,8 @@ from components.settings import Settings
 from components.training.config import TrainConfig
 from components.training.train import train
 from flows.costs import beside
-from flows.estimates import estimate, source_data
+from flows.estimates import estimate
+from flows.known import source_data
 from flows.recipes import shipped_data
 
 CONFIGURATIONS = {
