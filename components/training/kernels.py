@@ -9,6 +9,7 @@ from components.errors import TrainingError
 from components.recipe import TrainPhase
 from components.training.attention import use_causal_blocks
 from components.training.linear import use_onednn
+from components.training.norm import use_fused_norms
 from components.training.parallel.sharded import layers_of
 
 
@@ -16,6 +17,7 @@ def use_fast_kernels(model: nn.Module, phase: TrainPhase) -> nn.Module:
     """`model`, changed in place to compute as `phase` says. Raises TrainingError."""
     use_onednn(model)
     use_causal_blocks(model)
+    use_fused_norms(model)
     if phase.adapter:
         from components.training.lowrank import use_fused_adapters
 

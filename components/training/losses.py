@@ -15,8 +15,10 @@ from torch.nn.functional import cross_entropy
 from components.training.batch import IGNORED
 from components.training.linear import linear, weight_gradient
 
-ELEMENTS = 2**23
-"""Logits that are held at once: 32 MiB in fp32, and as many probabilities."""
+ELEMENTS = 2**24
+"""Logits that are held at once: 64 MiB in fp32."""
+CACHED = 2**19
+"""Logits that become probabilities at once, on a CPU: few enough to stay in a core's cache."""
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -25,32 +27,44 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, bias, labels):  # type: ignore[no-untyped-def]
         for_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        for_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        for_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
-        total, correct = hidden.new_zeros(()), labels.new_zeros(())
-        for part in _chunks(len(labels), weight):
-            here, wanted = hidden[part], labels[part, None]
+        for_weight, for_bias = None, torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
+        total, correct = _precise(hidden.new_zeros(())), labels.new_zeros(())
+        for part in _chunks(len(labels), ELEMENTS // len(weight)):
+            here = hidden[part]
             logits = linear(here, weight, bias)
-            top, likeliest = logits.max(-1, keepdim=True)
-            found = torch.softmax(logits, -1, dtype=_precise(top).dtype)
-            # The likeliest token's probability is no less than one over the vocabulary: its logarithm is exact.
-            total += (_precise(top) - found.gather(1, likeliest).log() - _precise(logits.gather(1, wanted))).sum()
-            correct += (likeliest == wanted).sum()
-            found.scatter_add_(1, wanted, found.new_full((1, 1), -1.0).expand_as(wanted))
-            given = found.to(logits.dtype)  # once, for both products
+            cached = CACHED // len(weight) if logits.device.type == "cpu" else len(logits)
+            for few in _chunks(len(logits), cached):
+                loss, right = _take(logits[few], labels[part][few, None])
+                total, correct = total + loss, correct + right
             if for_hidden is not None:
-                for_hidden[part] = linear(given, weight.t())
-            if for_weight is not None:
-                for_weight += weight_gradient(given, here)
+                for_hidden[part] = linear(logits, weight.t())
+            if ctx.needs_input_grad[1]:
+                found = weight_gradient(logits, here)
+                for_weight = found.to(weight.dtype) if for_weight is None else for_weight.add_(found)
             if for_bias is not None:
-                for_bias += found.sum(0)
+                for_bias += logits.sum(0)
         ctx.save_for_backward(for_hidden, for_weight, for_bias)
         ctx.mark_non_differentiable(correct)
         return total, correct
 
     @staticmethod
     def backward(ctx, gradient, _):  # type: ignore[no-untyped-def]
+        if gradient == 1:  # as of a sum: a pass over all gradients less
+            return *ctx.saved_tensors, None
         return *(None if part is None else part * gradient for part in ctx.saved_tensors), None
+
+
+def _take(logits: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The summed loss of labels `wanted` (n, 1) and how many are the likeliest; `logits` (n, ...) become its gradient."""
+    top, right = logits.amax(-1, keepdim=True), logits.gather(1, wanted)
+    likely = (right == top)[:, 0]  # of equal ones the first counts
+    correct = (logits[likely].max(-1, keepdim=True).indices == wanted[likely]).sum()
+    found = torch.softmax(logits, -1, dtype=_precise(top).dtype)
+    # The likeliest token's probability is no less than one over the vocabulary: its logarithm is exact.
+    loss = (_precise(top) - found.amax(-1, keepdim=True).log() - _precise(right)).sum()
+    found.scatter_add_(1, wanted, found.new_full((1, 1), -1.0).expand_as(wanted))
+    logits.copy_(found)
+    return loss, correct
 
 
 class _LabelLogs(torch.autograd.Function):
@@ -60,7 +74,7 @@ class _LabelLogs(torch.autograd.Function):
     def forward(ctx, hidden, weight, bias, labels):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(hidden, weight, bias, labels)
         logs = _precise(hidden.new_empty(len(labels)))
-        for part in _chunks(len(labels), weight):
+        for part in _chunks(len(labels), ELEMENTS // len(weight)):
             logits = _precise(linear(hidden[part], weight, bias))
             logs[part] = logits.gather(1, labels[part, None])[:, 0] - logits.logsumexp(-1)
         return logs
@@ -70,7 +84,7 @@ class _LabelLogs(torch.autograd.Function):
         hidden, weight, bias, labels = ctx.saved_tensors
         for_hidden, for_weight = torch.empty_like(hidden), torch.zeros_like(weight)
         for_bias = None if bias is None else torch.zeros_like(bias)
-        for part in _chunks(len(labels), weight):
+        for part in _chunks(len(labels), ELEMENTS // len(weight)):
             found = torch.softmax(_precise(linear(hidden[part], weight, bias)), -1).neg_()
             wanted = labels[part, None]
             found.scatter_add_(1, wanted, found.new_ones((1, 1)).expand_as(wanted))
@@ -87,9 +101,9 @@ def _precise(logits: torch.Tensor) -> torch.Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _chunks(length: int, weight: torch.Tensor) -> list[slice]:
-    rows = max(1, ELEMENTS // len(weight))
-    return [slice(start, start + rows) for start in range(0, length, rows)]
+def _chunks(length: int, rows: int) -> list[slice]:
+    rows = max(1, rows)
+    return [slice(start, start + rows) for start in range(0, max(1, length), rows)]  # gradients of nothing are zeros
 
 
 def summed_cross_entropy(

@@ -1,12 +1,13 @@
 """The fast kernels of training: the same values and gradients as the plain ones, and no logits held whole."""
 
+import copy
 import subprocess
 import sys
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModel, GemmaConfig, LlamaConfig, LlamaForCausalLM, Qwen3Config, T5Config
 
 from components.errors import TrainingError
 from components.training.arithmetic import exact_arithmetic
@@ -18,6 +19,7 @@ from components.training.kernels import compile_layers
 from components.training.linear import OneDnnLinear, linear, use_onednn
 from components.training.loop import Loop
 from components.training.losses import summed_cross_entropy
+from components.training.norm import use_fused_norms
 
 ISOLATED = torch.cat([torch.arange(150), torch.arange(50), torch.arange(100)]).expand(2, -1)
 """Positions of rows with three documents each, over more than two blocks."""
@@ -56,6 +58,7 @@ def test_loss_and_gradients_are_those_of_the_plain_model_in_float64(positions):
     fast, plain = llama(), llama(torch.float64)
     use_onednn(fast)
     use_causal_blocks(fast)
+    use_fused_norms(fast)
     inputs = {"input_ids": ids, "position_ids": positions, "use_cache": False}
     loss, correct, _ = summed_cross_entropy(fast, labels, **inputs)
     logits = plain(**inputs).logits
@@ -66,6 +69,44 @@ def test_loss_and_gradients_are_those_of_the_plain_model_in_float64(positions):
     for name, gradient in found.items():
         assert (gradient - reference[name]).norm() <= 2e-6 * reference[name].norm(), name
     assert fast(**inputs).logits.shape == (2, 300, 301)
+
+
+def test_in_bf16_the_loss_is_summed_in_fp32():
+    ids, labels = batch()
+    model = llama()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, correct, _ = summed_cross_entropy(model, labels, input_ids=ids, use_cache=False)
+        logits = model(input_ids=ids, use_cache=False).logits
+    expected = cross_entropy(logits.double().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    first = torch.tensor(logits.detach().float().numpy().argmax(-1))  # of equal logits, which bf16 often has, the first
+    assert int(correct) == int((first == labels).sum())
+
+
+@pytest.mark.parametrize("config", [LlamaConfig, Qwen3Config, T5Config, GemmaConfig])
+def test_norms_give_what_the_architecture_says(config):
+    """Gemma's, which add 1 to their weight, are left alone."""
+    small = {"num_hidden_layers": 1, "num_layers": 1, "d_kv": 12, "head_dim": 12, "num_attention_heads": 4}
+    torch.manual_seed(0)
+    plain = AutoModel.from_config(
+        config(vocab_size=50, hidden_size=48, intermediate_size=96, num_key_value_heads=2, **small)
+    ).eval()
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    fast = copy.deepcopy(plain)
+    use_fused_norms(fast)
+    changed = [module for module in fast.modules() if "forward" in vars(module)]
+    assert bool(changed) == (config is not GemmaConfig)
+    ids = torch.arange(40).view(2, 20)
+    found, expected = (
+        model(input_ids=ids, **({"decoder_input_ids": ids} if config is T5Config else {})).last_hidden_state
+        for model in (fast, plain)
+    )
+    found, expected = gradients_of(fast, found.square().sum()), gradients_of(plain, expected.square().sum())
+    for name, gradient in expected.items():
+        assert (gradient is None) == (found[name] is None), name
+        assert gradient is None or (gradient - found[name]).norm() <= 1e-5 * gradient.norm() + 1e-6, name
 
 
 def test_documents_in_a_row_are_as_alone():
@@ -129,6 +170,7 @@ MEMORY = """
 import sys, torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from components.training.losses import summed_cross_entropy
+from components.training.norm import use_fused_norms
 from components.training.peak import peak_memory
 config = LlamaConfig(vocab_size=49152, hidden_size=64, num_hidden_layers=1, num_attention_heads=2,
                      intermediate_size=128, tie_word_embeddings=True)
