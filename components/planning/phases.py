@@ -14,7 +14,7 @@ from components.recipe import Recipe, TrainPhase
 from components.recipe.fields import Strict
 
 UTILISATION = 0.5
-"""The part of this machine's peak that is assumed where the step was not measured."""
+"""The part of this machine's peak that is assumed where no step of the recipe was measured."""
 PROCESS_BYTES = 450 * 2**20
 """What a worker is assumed to hold before it has a model (Python, torch, transformers) where it was not measured."""
 START_SECONDS = 20.0
@@ -117,12 +117,13 @@ def phase_plan(
     table: Accelerators,
     cost: StepCost | None,
     counted: SampleFlops | None,
+    utilisation: float,
 ) -> PhasePlan:
-    """The plan of one phase, whose model has these `shapes`."""
+    """The plan of one phase, whose model has these `shapes`; at that `utilisation` where it has no `cost`."""
     steps, tokens = length(phase, recipe, data)
     work, workers = work_of(phase, recipe, shapes, tokens, counted), phase.most_workers
     held = memory_here(phase, work, cost, steps)
-    loop = _measured_loop(phase, steps, cost, machine) if cost else work.flops / _assumed_rate(phase, machine)
+    loop = _measured_loop(phase, steps, cost, machine) if cost else work.flops / _rate(phase, machine, utilisation)
     based = phase.init != "random"
     other = work.with_rank(ADAPTER_RANK if work.adapter_rank is None else None)
     return PhasePlan(
@@ -183,11 +184,12 @@ def step_seconds(
     machine: Machine,
     data: Data,
     counted: SampleFlops | None = None,
+    utilisation: float = UTILISATION,
 ) -> float:
     """Seconds of one optimizer step, by formula."""
     steps, tokens = length(phase, recipe, data)
     read = phase.batch_size * each_caption(recipe) if shapes.patches else tokens / steps
-    return work_of(phase, recipe, shapes, read, counted).flops / _assumed_rate(phase, machine)
+    return work_of(phase, recipe, shapes, read, counted).flops / _rate(phase, machine, utilisation)
 
 
 def cores(phase: TrainPhase, machine: Machine) -> int:
@@ -195,8 +197,8 @@ def cores(phase: TrainPhase, machine: Machine) -> int:
     return min(machine.cores, phase.most_workers * phase.threads)
 
 
-def _assumed_rate(phase: TrainPhase, machine: Machine) -> float:
-    return machine.flops * cores(phase, machine) / machine.threads * UTILISATION
+def _rate(phase: TrainPhase, machine: Machine, utilisation: float) -> float:
+    return machine.flops * cores(phase, machine) / machine.threads * utilisation
 
 
 def _measured_loop(phase: TrainPhase, steps: int, cost: StepCost, machine: Machine) -> float:

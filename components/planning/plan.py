@@ -8,8 +8,8 @@ from components.planning.accelerators import Accelerators, accelerators
 from components.planning.architecture import Architecture, architecture, folder_architecture
 from components.planning.budget import Data
 from components.planning.machine import Machine
-from components.planning.phases import START_SECONDS, UTILISATION, PhasePlan, StepCost, cores, phase_plan
-from components.recipe import Recipe
+from components.planning.phases import START_SECONDS, UTILISATION, PhasePlan, StepCost, cores, phase_plan, step_seconds
+from components.recipe import Recipe, TrainPhase
 from components.recipe.fields import Strict
 
 
@@ -77,12 +77,13 @@ def plan(
     """
     table, measured, counted = table or accelerators(), measured or {}, counted or {}
     models = architectures(recipe, data)
-    phases = tuple(
-        phase_plan(
-            phase, recipe, machine, models[phase.name], data, table, measured.get(phase.name), counted.get(phase.name)
-        )
-        for phase in recipe.train
-    )
+    utilisation = _utilisation(recipe, machine, data, models, measured, counted)
+
+    def planned(phase: TrainPhase) -> PhasePlan:
+        cost, flops = measured.get(phase.name), counted.get(phase.name)
+        return phase_plan(phase, recipe, machine, models[phase.name], data, table, cost, flops, utilisation)
+
+    phases = tuple(map(planned, recipe.train))
     seconds, last = sum(phase.seconds for phase in phases), models[recipe.train[-1].name]
     busy = sum(cores(phase, machine) * made.seconds for phase, made in zip(recipe.train, phases, strict=True))
     return Plan(
@@ -99,7 +100,7 @@ def plan(
         phases=phases,
         accelerators=tuple(_totals(number, phases) for number in range(len(table.accelerators))),
         machine=machine,
-        assumptions=_assumptions(recipe, phases, table, data),
+        assumptions=_assumptions(recipe, phases, table, data, utilisation),
     )
 
 
@@ -131,12 +132,33 @@ def _totals(number: int, phases: tuple[PhasePlan, ...]) -> Totals:
     )
 
 
-def _assumptions(recipe: Recipe, phases: tuple[PhasePlan, ...], table: Accelerators, data: Data) -> tuple[str, ...]:
+def _utilisation(
+    recipe: Recipe,
+    machine: Machine,
+    data: Data,
+    models: Mapping[str, Architecture],
+    measured: Mapping[str, StepCost],
+    counted: Mapping[str, SampleFlops],
+) -> float:
+    """The part of this machine's peak that is assumed of phases that were not tried: what another of the recipe reached."""
+    for phase in recipe.train:
+        if cost := measured.get(phase.name):
+            at_peak = step_seconds(phase, recipe, models[phase.name], machine, data, counted.get(phase.name), 1.0)
+            return at_peak / cost.step_seconds
+    return UTILISATION
+
+
+def _assumptions(
+    recipe: Recipe, phases: tuple[PhasePlan, ...], table: Accelerators, data: Data, utilisation: float
+) -> tuple[str, ...]:
     assumed = []
     if real := [phase.name for phase in phases if phase.measured]:
         assumed.append(f"{', '.join(real)}: time and memory here are those of real steps, measured on this machine.")
     if formal := [phase.name for phase in phases if not phase.measured]:
-        assumed.append(f"{', '.join(formal)}: here by formula, at {UTILISATION:.0%} of the measured peak of products.")
+        like = f", as {real[0]}" if real else ""
+        assumed.append(
+            f"{', '.join(formal)}: here by formula, at {utilisation:.0%} of the measured peak of products{like}."
+        )
     if any(phase.num_workers for phase in recipe.train):
         assumed.append(f"A phase on Ray Train takes {START_SECONDS:.0f} s to start and end.")
     assumed.append(

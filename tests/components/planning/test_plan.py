@@ -66,22 +66,24 @@ def test_plan_sums_its_phases():
     assert any("bytes per token" in line for line in planned.assumptions)
 
 
+COST = StepCost(
+    step_seconds=0.5,
+    first_seconds=2.0,
+    checkpoint_seconds=1.0,
+    process_bytes=300_000_000,
+    peak_bytes=900_000_000,
+    growth_bytes=1e7,
+    steps=8,
+)
+
+
 def test_real_steps_take_the_place_of_formulas():
-    cost = StepCost(
-        step_seconds=0.5,
-        first_seconds=2.0,
-        checkpoint_seconds=1.0,
-        process_bytes=300_000_000,
-        peak_bytes=900_000_000,
-        growth_bytes=1e7,
-        steps=8,
-    )
     phase = {**PRETRAIN, "checkpoint_seconds": 10.0}
-    (planned,) = plan(make_recipe(phase), MACHINE, SOURCES, measured={"pretrain": cost}).phases
+    (planned,) = plan(make_recipe(phase), MACHINE, SOURCES, measured={"pretrain": COST}).phases
     shared = 0.5 * MACHINE.cores / (MACHINE.cores - SERVICES_CORES)  # two workers need both cores
     stepping = 2.0 + shared * planned.steps
     assert planned.loop_seconds == pytest.approx(stepping + stepping // 10)
-    (alone,) = plan(make_recipe({**phase, "num_workers": 1}), MACHINE, SOURCES, measured={"pretrain": cost}).phases
+    (alone,) = plan(make_recipe({**phase, "num_workers": 1}), MACHINE, SOURCES, measured={"pretrain": COST}).phases
     stepping = 2.0 + 0.5 * alone.steps
     assert alone.loop_seconds == pytest.approx(stepping + stepping // 10)
     grown = 900_000_000 + CONNECTED_BYTES + round(1e7 * math.log(planned.steps / 8))
@@ -89,6 +91,21 @@ def test_real_steps_take_the_place_of_formulas():
     assert planned.memory.process == 300_000_000 + CONNECTED_BYTES
     assert planned.memory_bytes == 2 * grown
     assert planned.measured
+
+
+def test_a_phase_that_was_not_tried_goes_as_one_that_was():
+    """Twice as slow a step of pretraining makes fine-tuning twice as long; a phase of its own goes by the usual part."""
+    formal = plan(make_recipe(PRETRAIN, FINETUNE), MACHINE, SOURCES)
+    ends = []
+    for seconds in (0.5, 1.0):
+        cost = COST.model_copy(update={"step_seconds": seconds})
+        made = plan(make_recipe(PRETRAIN, FINETUNE), MACHINE, SOURCES, measured={"pretrain": cost})
+        assert [phase.measured for phase in made.phases] == [True, False]
+        assert any("as pretrain" in line for line in made.assumptions)
+        ends.append(made.phases[1].loop_seconds)
+    assert ends[1] == pytest.approx(2 * ends[0])
+    by_formula = formal.phases[0].loop_seconds / formal.phases[0].steps
+    assert ends[0] == pytest.approx(formal.phases[1].loop_seconds * 0.5 / by_formula)
 
 
 def test_the_tokens_of_a_prepared_corpus_count():
