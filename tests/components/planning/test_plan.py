@@ -94,7 +94,7 @@ def test_real_steps_take_the_place_of_formulas():
 
 
 def test_a_phase_that_was_not_tried_goes_as_one_that_was():
-    """Twice as slow a step of pretraining makes fine-tuning twice as long; a phase of its own goes by the usual part."""
+    """Twice as slow a step of pretraining makes fine-tuning twice as long."""
     formal = plan(make_recipe(PRETRAIN, FINETUNE), MACHINE, SOURCES)
     ends = []
     for seconds in (0.5, 1.0):

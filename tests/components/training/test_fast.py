@@ -170,7 +170,6 @@ MEMORY = """
 import sys, torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from components.training.losses import summed_cross_entropy
-from components.training.norm import use_fused_norms
 from components.training.peak import peak_memory
 config = LlamaConfig(vocab_size=49152, hidden_size=64, num_hidden_layers=1, num_attention_heads=2,
                      intermediate_size=128, tie_word_embeddings=True)
