@@ -84,7 +84,10 @@ def ready(here: Settings, report: Any) -> None:
 
 def join(here: Settings) -> None:
     """Make this process a client of the home's services, wherever they are now."""
-    os.environ.update(services.environment(here.home))
+    known = services.environment(here.home)
+    if known.items() <= os.environ.items():
+        return
+    os.environ.update(known)
     if "prefect" in sys.modules:  # it read its settings when it was imported, and would start a server of its own
         from prefect.context import refresh_global_settings_context
 

@@ -19,9 +19,9 @@ PROCESS_BYTES = 450 * 2**20
 """What a worker is assumed to hold before it has a model (Python, torch, transformers) where it was not measured."""
 START_SECONDS = 20.0
 """Ray Train before and after its work."""
-SERVICES_CORES = 0.2
-"""Of this machine, taken by Ray, Prefect and MLflow beside a loop that keeps all cores busy: what the plan of two recipes
-lacked (docs/performance.md)."""
+SERVICES_CORES = 0.45
+"""Of this machine, lost to Ray, Prefect, MLflow and the models served beside a loop that keeps all cores busy: what the
+plans of three recipes lacked (docs/performance.md)."""
 CONNECTED_BYTES = 40 * 2**20
 """What a worker holds beyond as it is connected to Ray, which a trial is not (docs/performance.md)."""
 ADAPTER_RANK = 16
@@ -32,7 +32,7 @@ class StepCost(Strict):
     """What real steps of a phase took on this machine."""
 
     step_seconds: float
-    """Of one optimizer step."""
+    """Of one optimizer step that has the machine to itself."""
     first_seconds: float
     """By how much the first is longer: allocation, compilation."""
     checkpoint_seconds: float

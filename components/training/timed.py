@@ -1,6 +1,7 @@
 """The training loop with a clock: it stops by itself when enough of its steps have been timed."""
 
 import math
+import os
 import statistics
 import time
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from components.training.config import Job
 from components.training.group import Group
 from components.training.loop import Loop
+from components.training.others import Others, undisturbed
 from components.training.peak import peak_memory
 
 WARM_UP = 3
@@ -42,7 +44,9 @@ class TimedLoop(Loop):
         self.peaks.append(peak_memory())
         done = len(self.starts) - 1
         if done == WARM_UP:
-            self.num_timed = self._agreed()
+            self.num_timed, self.others = self._agreed(), Others(self.group)
+        if done == WARM_UP + self.num_timed:
+            self.disturbed = self.others.seconds()
         if done == WARM_UP + 2 * self.num_timed:
             raise Enough
         line = super().step(step)
@@ -50,7 +54,8 @@ class TimedLoop(Loop):
         return line
 
     def figures(self) -> dict[str, float]:
-        """Seconds of a step, of what the first takes more, and of what a checkpoint adds; and how memory grows.
+        """Seconds of a step that has the machine to itself, of what the first takes more, and of what a checkpoint adds; and
+        how memory grows.
 
         The heap fills up with blocks of the sizes that batches of several lengths ask for, by about as much from one step to
         the third as from the hundredth to the three-hundredth: growth_bytes is by how much while steps become e times as many.
@@ -58,9 +63,11 @@ class TimedLoop(Loop):
         took = [end - start for start, end in zip(self.starts, self.starts[1:], strict=False)]
         plain, saving = took[WARM_UP : WARM_UP + self.num_timed], took[WARM_UP + self.num_timed :]
         each, last = statistics.fmean(plain), WARM_UP + self.num_timed
+        wanted = self.phase.most_workers * self.phase.threads
+        alone = undisturbed(sum(plain), self.disturbed, wanted, os.cpu_count() or 1) / len(plain)
         growth = (self.peaks[last] - self.peaks[WARM_UP]) / math.log(last / WARM_UP)
         return {
-            "step_seconds": each,
+            "step_seconds": alone,
             "first_seconds": max(0.0, sum(took[:WARM_UP]) - WARM_UP * each),
             "checkpoint_seconds": max(0.0, sum(saving) - len(saving) * each),
             "growth_bytes": growth,
