@@ -1,5 +1,6 @@
 """A model as the plan sees it: its shapes, read off the meta device, so that nothing is allocated."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ class Architecture(Strict):
     vocab_size: int
     patches: int = 0
     """Pieces of an image, which count as its tokens; 0 for a model of text."""
+    frozen_parameters: int = 0
+    """Of all, those that a phase leaves as they are."""
     linears: tuple[tuple[int, int], ...]
     """(in, out) of every linear layer but the output projection: what an adapter of all linear layers sits on."""
 
@@ -34,18 +37,21 @@ class Architecture(Strict):
         return sum(rank * (width_in + width_out) for width_in, width_out in self.linears)
 
 
-def architecture(name: str, size: str, vocab_size: int | None = None) -> Architecture:
-    """The shapes of `size` of the family `name`. Raises UnknownName."""
-    return shapes(family(name).on_meta(size, vocab_size))
+def architecture(name: str, size: str, vocab_size: int | None = None, freeze: Sequence[str] = ()) -> Architecture:
+    """The shapes of `size` of the family `name`, where weights whose names begin with one of `freeze` are not trained.
+
+    Raises UnknownName.
+    """
+    return shapes(family(name).on_meta(size, vocab_size), freeze)
 
 
-def folder_architecture(folder: Path) -> Architecture:
-    """The shapes of an existing model in a local folder. Raises SourceError where it cannot be used."""
+def folder_architecture(folder: Path, freeze: Sequence[str] = ()) -> Architecture:
+    """The same of an existing model in a local folder. Raises SourceError where it cannot be used."""
     import torch
 
     config = read_config(model_folder(folder))
     with torch.device("meta"):
-        return shapes(construct(config))
+        return shapes(construct(config), freeze)
 
 
 def _first(config: object, *names: str) -> int | None:
@@ -61,7 +67,7 @@ def _larger_tower(config: Any) -> tuple[Any, int]:
     return (text, 0) if text_work > vision_work else (vision, (vision.image_size // vision.patch_size) ** 2 + 1)
 
 
-def shapes(model: "nn.Module") -> Architecture:
+def shapes(model: "nn.Module", freeze: Sequence[str] = ()) -> Architecture:
     """The shapes of a transformers model. Layers are those of encoder and decoder together, where it has both.
 
     Of a model with a vision tower, layers and widths are those of the larger of its two towers.
@@ -86,5 +92,6 @@ def shapes(model: "nn.Module") -> Architecture:
         mlp=experts * (_first(config, "intermediate_size", "d_ff") or 4 * config.hidden_size),
         vocab_size=getattr(config, "vocab_size", None) or 0,
         patches=patches,
+        frozen_parameters=sum(p.numel() for name, p in model.named_parameters() if name.startswith(tuple(freeze))),
         linears=tuple((linear.in_features, linear.out_features) for linear in linears),
     )

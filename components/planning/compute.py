@@ -6,9 +6,9 @@ from components.flops import causal_attention_flops, training_flops
 from components.planning.architecture import Architecture
 
 
-def adapter_flops(parameters: int, adapter: int, tokens: float) -> float:
-    """LoRA: 4ND, as frozen weights want no gradient of their own, and 6ND for the adapter."""
-    return 4.0 * parameters * tokens + training_flops(adapter, tokens)
+def partial_flops(frozen: int, trained: int, tokens: float) -> float:
+    """4ND for frozen weights, which want no gradient of their own, and 6ND for those that are trained, as an adapter's."""
+    return 4.0 * frozen * tokens + training_flops(trained, tokens)
 
 
 def attention_flops(shapes: Architecture, tokens: float, context: int) -> float:

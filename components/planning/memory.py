@@ -41,12 +41,12 @@ def memory(
     """Memory of one of `devices` that share the state, for `tokens` tokens in one forward and backward pass.
 
     Weights, gradients and the two moments of AdamW are fp32; below fp32, products read a bf16 copy of the weights, and
-    weights that an adapter leaves frozen are only that copy. Sharded state (FSDP, Zhao et al. 2023) is gathered layer by
+    weights that are frozen are only that copy. Sharded state (FSDP, Zhao et al. 2023) is gathered layer by
     layer, two at a time.
     """
     mixed = precision != "fp32"
-    trained = shapes.parameters if adapter_rank is None else shapes.adapter_parameters(adapter_rank)
-    frozen = shapes.parameters if adapter_rank is not None else 0
+    frozen = shapes.frozen_parameters if adapter_rank is None else shapes.parameters
+    trained = shapes.parameters - frozen if adapter_rank is None else shapes.adapter_parameters(adapter_rank)
     weights = trained * (FP32 + BF16 if mixed else FP32) + frozen * (BF16 if mixed else FP32)
     gathered = 2 * (BF16 if mixed else FP32) * shapes.parameters // max(1, shapes.layers) if devices > 1 else 0
     return Memory(

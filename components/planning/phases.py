@@ -123,7 +123,8 @@ def phase_plan(
     steps, tokens = length(phase, recipe, data)
     work, workers = work_of(phase, recipe, shapes, tokens, counted), phase.most_workers
     held = memory_here(phase, work, cost, steps)
-    loop = _measured_loop(phase, steps, cost, machine) if cost else work.flops / _rate(phase, machine, utilisation)
+    alone = cost.step_seconds if cost else work.flops / steps / _rate(phase, machine, utilisation)
+    loop = _loop(phase, steps, alone * _sharing(phase, machine), cost)
     based = phase.init != "random"
     other = work.with_rank(ADAPTER_RANK if work.adapter_rank is None else None)
     return PhasePlan(
@@ -201,10 +202,17 @@ def _rate(phase: TrainPhase, machine: Machine, utilisation: float) -> float:
     return machine.flops * cores(phase, machine) / machine.threads * utilisation
 
 
-def _measured_loop(phase: TrainPhase, steps: int, cost: StepCost, machine: Machine) -> float:
-    """Steps were tried with the machine to themselves; a run's share it with the services where they need every core."""
+def _sharing(phase: TrainPhase, machine: Machine) -> float:
+    """How much longer steps take in a run, which shares the machine with the services, where they need every core."""
     left = machine.cores - SERVICES_CORES if cores(phase, machine) == machine.cores > 1 else machine.cores
-    stepping = cost.first_seconds + steps * cost.step_seconds * machine.cores / left
+    return machine.cores / left
+
+
+def _loop(phase: TrainPhase, steps: int, each: float, cost: StepCost | None) -> float:
+    """Seconds from the first of `steps` to the last, of which one takes `each`."""
+    if cost is None:
+        return steps * each
+    stepping = cost.first_seconds + steps * each
     return stepping + stepping // phase.checkpoint_seconds * cost.checkpoint_seconds
 
 

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from components.flops import SampleFlops, training_flops
+from components.flops import SampleFlops
 from components.planning.accelerators import Accelerator, Accelerators
 from components.planning.architecture import Architecture
-from components.planning.compute import adapter_flops, attention_flops
+from components.planning.compute import attention_flops, partial_flops
 from components.planning.memory import LOGIT_TOKENS, Memory, memory
 from components.recipe.fields import Strict
 
@@ -31,9 +31,9 @@ class Work(NamedTuple):
     @property
     def trained(self) -> int:
         """Parameters with a gradient."""
-        return (
-            self.shapes.parameters if self.adapter_rank is None else self.shapes.adapter_parameters(self.adapter_rank)
-        )
+        if self.adapter_rank is not None:
+            return self.shapes.adapter_parameters(self.adapter_rank)
+        return self.shapes.parameters - self.shapes.frozen_parameters
 
     @property
     def weight_flops(self) -> float:
@@ -41,9 +41,10 @@ class Work(NamedTuple):
         if self.counted:
             return self.counted.weights * self.tokens
         active = self.shapes.active_parameters
-        if self.adapter_rank is None:
-            return training_flops(active, self.tokens)
-        return adapter_flops(active, self.trained, self.tokens)
+        if self.adapter_rank is not None:
+            return partial_flops(active, self.trained, self.tokens)
+        frozen = self.shapes.frozen_parameters
+        return partial_flops(frozen, active - frozen, self.tokens)
 
     @property
     def attention_flops(self) -> float:

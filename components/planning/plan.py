@@ -43,7 +43,7 @@ class Plan(Strict):
     """Parameters that work on each token: of experts only those that it is sent to."""
     tokens: int
     flops: float
-    """Products with the weights, as published figures count them: 6ND, 4ND for weights that an adapter leaves frozen; where a
+    """Products with the weights, as published figures count them: 6ND, 4ND for weights that are frozen; where a
     phase learns from pictures, those of its networks as they were counted."""
     attention_flops: float
     """What attention adds under a causal mask; times are computed from both."""
@@ -105,13 +105,17 @@ def plan(
 
 
 def architectures(recipe: Recipe, data: Data) -> dict[str, Architecture]:
-    """The model of every phase: of the recipe's family and size, or as large as the base."""
-    if recipe.size is None:
-        assert data.base is not None, "a recipe without a size has a base"
-        own = folder_architecture(data.base)
-    else:
-        own = architecture(recipe.family, recipe.size, data.corpus_vocab_size or recipe.prepare.vocab_size)
-    return {phase.name: own for phase in recipe.train}
+    """The model of every phase, and what the phase freezes of it: of the recipe's family and size, or as large as the base."""
+
+    def read(freeze: tuple[str, ...]) -> Architecture:
+        if recipe.size is None:
+            assert data.base is not None, "a recipe without a size has a base"
+            return folder_architecture(data.base, freeze)
+        vocab_size = data.corpus_vocab_size or recipe.prepare.vocab_size
+        return architecture(recipe.family, recipe.size, vocab_size, freeze)
+
+    found = {freeze: read(freeze) for freeze in {phase.freeze for phase in recipe.train}}
+    return {phase.name: found[phase.freeze] for phase in recipe.train}
 
 
 def _totals(number: int, phases: tuple[PhasePlan, ...]) -> Totals:

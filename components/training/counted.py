@@ -47,7 +47,10 @@ def counted_flops(recipe: Recipe) -> dict[str, SampleFlops]:
 
 
 def spent_flops(job: Job, model: nn.Module, num_trained: int, state: State) -> float:
-    """Products with weights of the phase as far as `state`: as counted for pictures, else 6 for a weight, 4 for a frozen one."""
+    """Products with weights of the phase as far as `state`: as counted for pictures, else 6 for a weight, 4 for a frozen one.
+
+    `model` is the exported one, an adapter's `num_trained` weights merged into it.
+    """
     phase, active = job.config.phase, active_parameters(model)
     if _learns_from_pictures(phase):
         described = job.samples.json("samples.json")
@@ -55,8 +58,10 @@ def spent_flops(job: Job, model: nn.Module, num_trained: int, state: State) -> f
             fresh = fresh_model(job.config, job.samples, job.init)
         each = sample_flops(fresh, phase, described["image_size"], described["context"]).weights
         return each * state.step * phase.batch_size
-    whole = num_trained == sum(parameter.numel() for parameter in model.parameters())
-    return float((6 * active if whole else 4 * active + 6 * num_trained) * state.tokens)
+    if phase.adapter:
+        return float((4 * active + 6 * num_trained) * state.tokens)
+    frozen = sum(parameter.numel() for parameter in model.parameters()) - num_trained
+    return float((6 * active - 2 * frozen) * state.tokens)
 
 
 def _learns_from_pictures(phase: TrainPhase) -> bool:

@@ -18,9 +18,12 @@ from components.planning.memory import activations
 from components.planning.phases import CONNECTED_BYTES, SERVICES_CORES, START_SECONDS, StepCost
 from components.planning.plan import plan
 from components.recipe.file import read_recipe, validated
+from components.training.model import frozen
 from flows.recipes import shipped_recipes
 
 MACHINE = Machine(cores=2, memory_bytes=8 * 2**30, threads=1, flops=100e9)
+SHARING = MACHINE.cores / (MACHINE.cores - SERVICES_CORES)
+"""How much longer a step takes in a run that needs both cores."""
 SOURCES = Data({"novels": 1_000_000, "pairs": 50_000}, {"pairs": (500,) * 100})
 
 
@@ -80,8 +83,7 @@ COST = StepCost(
 def test_real_steps_take_the_place_of_formulas():
     phase = {**PRETRAIN, "checkpoint_seconds": 10.0}
     (planned,) = plan(make_recipe(phase), MACHINE, SOURCES, measured={"pretrain": COST}).phases
-    shared = 0.5 * MACHINE.cores / (MACHINE.cores - SERVICES_CORES)  # two workers need both cores
-    stepping = 2.0 + shared * planned.steps
+    stepping = 2.0 + 0.5 * SHARING * planned.steps
     assert planned.loop_seconds == pytest.approx(stepping + stepping // 10)
     (alone,) = plan(make_recipe({**phase, "num_workers": 1}), MACHINE, SOURCES, measured={"pretrain": COST}).phases
     stepping = 2.0 + 0.5 * alone.steps
@@ -104,7 +106,7 @@ def test_a_phase_that_was_not_tried_goes_as_one_that_was():
         assert any("as pretrain" in line for line in made.assumptions)
         ends.append(made.phases[1].loop_seconds)
     assert ends[1] == pytest.approx(2 * ends[0])
-    by_formula = formal.phases[0].loop_seconds / formal.phases[0].steps
+    by_formula = formal.phases[0].loop_seconds / formal.phases[0].steps / SHARING
     assert ends[0] == pytest.approx(formal.phases[1].loop_seconds * 0.5 / by_formula)
 
 
@@ -119,7 +121,7 @@ def test_workers_beyond_the_cores_do_not_make_it_faster():
     two, four = (plan(make_recipe({**PRETRAIN, "num_workers": n}), MACHINE, SOURCES) for n in (2, 4))
     one = plan(make_recipe({**PRETRAIN, "num_workers": 1}), MACHINE, SOURCES)
     assert two.seconds == four.seconds
-    assert one.phases[0].loop_seconds == 2 * two.phases[0].loop_seconds
+    assert one.phases[0].loop_seconds == pytest.approx(2 * two.phases[0].loop_seconds / SHARING)
 
 
 def test_chats_are_counted_as_samples():
@@ -188,6 +190,19 @@ def test_an_adapter_has_the_parameters_that_peft_gives_it():
     counted = shapes(model).adapter_parameters(8)
     adapted = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM"))
     assert counted == sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+
+
+def test_what_a_phase_freezes_is_not_trained():
+    """The reference: the gradients that are asked for of the model itself."""
+    recipe = read_recipe(shipped_recipes()["llava"])
+    planned = plan(recipe, MACHINE, Data({}, num_images=4000)).phases
+    for phase, found in zip(recipe.train, planned, strict=True):
+        model = frozen(family("llava").on_meta(recipe.size, recipe.prepare.vocab_size), phase.freeze)
+        learns = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        still = sum(p.numel() for p in model.parameters()) - learns
+        assert 0 < found.trained_parameters == learns
+        assert found.flops == (6 * learns + 4 * still) * found.tokens
+        assert found.memory.optimizer == 8 * learns
 
 
 def test_measured_machine_is_plausible():
