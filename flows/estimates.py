@@ -19,9 +19,10 @@ from components.planning.accelerators import accelerators
 from components.planning.architecture import Architecture
 from components.planning.budget import Data, length
 from components.planning.machine import Machine, measure
-from components.planning.phases import StepCost, memory_here, step_seconds, work_of
+from components.planning.phases import memory_here, step_seconds, work_of
 from components.planning.plan import Plan, architectures
 from components.planning.plan import plan as planned
+from components.planning.timing import StepCost
 from components.recipe import Recipe, TrainPhase, identity_fields
 from components.settings import Settings
 from components.training.config import TrainConfig

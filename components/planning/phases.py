@@ -10,41 +10,16 @@ from components.planning.budget import Data, each_caption, length
 from components.planning.machine import Machine
 from components.planning.memory import Memory, memory
 from components.planning.placing import ROOM, Placement, Work, placement
+from components.planning.timing import START_SECONDS, UTILISATION, StepCost, loop_seconds, rate
 from components.recipe import Recipe, TrainPhase
 from components.recipe.fields import Strict
 
-UTILISATION = 0.5
-"""The part of this machine's peak that is assumed where no step of the recipe was measured."""
 PROCESS_BYTES = 450 * 2**20
 """What a worker is assumed to hold before it has a model (Python, torch, transformers) where it was not measured."""
-START_SECONDS = 20.0
-"""Ray Train before and after its work."""
-SERVICES_CORES = 0.45
-"""Of this machine, lost to Ray, Prefect, MLflow and the models served beside a loop that keeps all cores busy: what the
-plans of three recipes lacked (docs/performance.md)."""
 CONNECTED_BYTES = 40 * 2**20
 """What a worker holds beyond as it is connected to Ray, which a trial is not (docs/performance.md)."""
 ADAPTER_RANK = 16
 """Of the adapter that a phase which trains all weights is compared with."""
-
-
-class StepCost(Strict):
-    """What real steps of a phase took on this machine."""
-
-    step_seconds: float
-    """Of one optimizer step that has the machine to itself."""
-    first_seconds: float
-    """By how much the first is longer: allocation, compilation."""
-    checkpoint_seconds: float
-    """How long a checkpoint keeps the loop waiting."""
-    process_bytes: int
-    """Of one worker, before it has a model."""
-    peak_bytes: int
-    """Of one worker, at its busiest."""
-    growth_bytes: float
-    """By which that grows while steps become e times as many, as the heap fills up with blocks of other sizes."""
-    steps: int
-    """That were tried."""
 
 
 class Hyperparameter(Strict):
@@ -123,8 +98,8 @@ def phase_plan(
     steps, tokens = length(phase, recipe, data)
     work, workers = work_of(phase, recipe, shapes, tokens, counted), phase.most_workers
     held = memory_here(phase, work, cost, steps)
-    alone = cost.step_seconds if cost else work.flops / steps / _rate(phase, machine, utilisation)
-    loop = _loop(phase, steps, alone * _sharing(phase, machine), cost)
+    alone = cost.step_seconds if cost else work.flops / steps / rate(phase, machine, utilisation)
+    loop = loop_seconds(phase, machine, steps, alone, cost)
     based = phase.init != "random"
     other = work.with_rank(ADAPTER_RANK if work.adapter_rank is None else None)
     return PhasePlan(
@@ -187,33 +162,10 @@ def step_seconds(
     counted: SampleFlops | None = None,
     utilisation: float = UTILISATION,
 ) -> float:
-    """Seconds of one optimizer step, by formula."""
+    """Seconds of one optimizer step that has the machine to itself, by formula."""
     steps, tokens = length(phase, recipe, data)
     read = phase.batch_size * each_caption(recipe) if shapes.patches else tokens / steps
-    return work_of(phase, recipe, shapes, read, counted).flops / _rate(phase, machine, utilisation)
-
-
-def cores(phase: TrainPhase, machine: Machine) -> int:
-    """Cores that a phase keeps busy."""
-    return min(machine.cores, phase.most_workers * phase.threads)
-
-
-def _rate(phase: TrainPhase, machine: Machine, utilisation: float) -> float:
-    return machine.flops * cores(phase, machine) / machine.threads * utilisation
-
-
-def _sharing(phase: TrainPhase, machine: Machine) -> float:
-    """How much longer steps take in a run, which shares the machine with the services, where they need every core."""
-    left = machine.cores - SERVICES_CORES if cores(phase, machine) == machine.cores > 1 else machine.cores
-    return machine.cores / left
-
-
-def _loop(phase: TrainPhase, steps: int, each: float, cost: StepCost | None) -> float:
-    """Seconds from the first of `steps` to the last, of which one takes `each`."""
-    if cost is None:
-        return steps * each
-    stepping = cost.first_seconds + steps * each
-    return stepping + stepping // phase.checkpoint_seconds * cost.checkpoint_seconds
+    return work_of(phase, recipe, shapes, read, counted).flops / rate(phase, machine, utilisation)
 
 
 def _change(phase: TrainPhase, work: Work, needed: int, machine: Machine) -> str:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 from components.flops import SampleFlops
-from components.models import family
 from components.planning.accelerators import Accelerators, accelerators
 from components.planning.architecture import Architecture, architecture, folder_architecture
+from components.planning.assumptions import assumptions
 from components.planning.budget import Data
 from components.planning.machine import Machine
-from components.planning.phases import START_SECONDS, UTILISATION, PhasePlan, StepCost, cores, phase_plan, step_seconds
+from components.planning.phases import PhasePlan, phase_plan, step_seconds
+from components.planning.timing import UTILISATION, StepCost, cores
 from components.recipe import Recipe, TrainPhase
 from components.recipe.fields import Strict
 
@@ -100,7 +101,7 @@ def plan(
         phases=phases,
         accelerators=tuple(_totals(number, phases) for number in range(len(table.accelerators))),
         machine=machine,
-        assumptions=_assumptions(recipe, phases, table, data, utilisation),
+        assumptions=assumptions(recipe, machine, phases, table, data, utilisation),
     )
 
 
@@ -150,29 +151,3 @@ def _utilisation(
             at_peak = step_seconds(phase, recipe, models[phase.name], machine, data, counted.get(phase.name), 1.0)
             return at_peak / cost.step_seconds
     return UTILISATION
-
-
-def _assumptions(
-    recipe: Recipe, phases: tuple[PhasePlan, ...], table: Accelerators, data: Data, utilisation: float
-) -> tuple[str, ...]:
-    assumed = []
-    if real := [phase.name for phase in phases if phase.measured]:
-        assumed.append(f"{', '.join(real)}: time and memory here are those of real steps, measured on this machine.")
-    if formal := [phase.name for phase in phases if not phase.measured]:
-        like = f", as {real[0]}" if real else ""
-        assumed.append(
-            f"{', '.join(formal)}: here by formula, at {utilisation:.0%} of the measured peak of products{like}."
-        )
-    if any(phase.num_workers for phase in recipe.train):
-        assumed.append(f"A phase on Ray Train takes {START_SECONDS:.0f} s to start and end.")
-    assumed.append(
-        f"Accelerators: {table.utilisation:.0%} of the peak where accelerators.toml names no other, one sample at a time "
-        "on each device, AdamW in fp32, the loss in chunks."
-    )
-    if recipe.size and family(recipe.family).like and len(recipe.with_role("part")) > len(family(recipe.family).parts):
-        assumed.append(f"A part may bring its own shapes; the plan is of the size {recipe.size}.")
-    assumed.append(f"Energy here: {table.machine.watts_per_core:g} W for each core that trains.")
-    if any(phase.epochs is not None for phase in recipe.train) and data.corpus_tokens is None:
-        each = data.bytes_per_token(recipe)
-        assumed.append(f"Epochs: {each:.1f} bytes per token, and curation drops nothing but the held-out documents.")
-    return tuple(assumed)

@@ -15,8 +15,9 @@ from components.planning.budget import Data
 from components.planning.compute import attention_flops, bytes_per_token
 from components.planning.machine import Machine, measure
 from components.planning.memory import activations
-from components.planning.phases import CONNECTED_BYTES, SERVICES_CORES, START_SECONDS, StepCost
+from components.planning.phases import CONNECTED_BYTES
 from components.planning.plan import plan
+from components.planning.timing import SERVICES_CORES, START_SECONDS, StepCost
 from components.recipe.file import read_recipe, validated
 from components.training.model import frozen
 from flows.recipes import shipped_recipes

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.planning.phases import StepCost
+from components.planning.timing import StepCost
 from components.training.made_up import can_be_made_up
 from components.training.probe import Probe, probe
 
