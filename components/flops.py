@@ -42,7 +42,7 @@ def decoder_token_flops(model: "nn.Module", context: int) -> float | None:
     if config is None or not heads or not layers or getattr(config, "is_encoder_decoder", False):
         return None
     width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
-    frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
+    frozen = active_parameters(model, {name for name, weight in model.named_parameters() if not weight.requires_grad})
     return training_flops(active_parameters(model), 1) - 2 * frozen + causal_attention_flops(layers, width, context, 1)
 
 

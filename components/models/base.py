@@ -1,6 +1,6 @@
 """What a model family is: named sizes of one architecture, and how to build them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,8 +167,11 @@ class ModelFamily:
             return self.build(size, vocab_size=vocab_size)
 
 
-def active_parameters(model: "nn.Module") -> int:
-    """Parameters that work on each token: all, but of experts only as many as a token is sent to (Jiang et al. 2024)."""
+def active_parameters(model: "nn.Module", names: Collection[str] | None = None) -> int:
+    """Parameters that work on each token: all, but of experts only as many as a token is sent to (Jiang et al. 2024).
+
+    With `names`, only those that are called so count.
+    """
     from transformers import PretrainedConfig
 
     config = model.config
@@ -178,4 +181,5 @@ def active_parameters(model: "nn.Module") -> int:
     return sum(
         parameter.numel() * chosen // experts if ".experts." in name else parameter.numel()
         for name, parameter in model.named_parameters()
+        if names is None or name in names
     )

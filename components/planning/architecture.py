@@ -29,6 +29,8 @@ class Architecture(Strict):
     """Pieces of an image, which count as its tokens; 0 for a model of text."""
     frozen_parameters: int = 0
     """Of all, those that a phase leaves as they are."""
+    active_frozen_parameters: int = 0
+    """Of these, those that work on a token."""
     linears: tuple[tuple[int, int], ...]
     """(in, out) of every linear layer but the output projection: what an adapter of all linear layers sits on."""
 
@@ -77,6 +79,7 @@ def shapes(model: "nn.Module", freeze: Sequence[str] = ()) -> Architecture:
 
     config = model.config
     assert isinstance(config, PretrainedConfig)
+    frozen = {name: p.numel() for name, p in model.named_parameters() if name.startswith(tuple(freeze))}
     config, patches = _larger_tower(config)
     heads = config.num_attention_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -92,6 +95,7 @@ def shapes(model: "nn.Module", freeze: Sequence[str] = ()) -> Architecture:
         mlp=experts * (_first(config, "intermediate_size", "d_ff") or 4 * config.hidden_size),
         vocab_size=getattr(config, "vocab_size", None) or 0,
         patches=patches,
-        frozen_parameters=sum(p.numel() for name, p in model.named_parameters() if name.startswith(tuple(freeze))),
+        frozen_parameters=sum(frozen.values()),
+        active_frozen_parameters=active_parameters(model, frozen),
         linears=tuple((linear.in_features, linear.out_features) for linear in linears),
     )

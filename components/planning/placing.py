@@ -43,7 +43,7 @@ class Work(NamedTuple):
         active = self.shapes.active_parameters
         if self.adapter_rank is not None:
             return partial_flops(active, self.trained, self.tokens)
-        frozen = self.shapes.frozen_parameters
+        frozen = self.shapes.active_frozen_parameters
         return partial_flops(frozen, active - frozen, self.tokens)
 
     @property

@@ -60,7 +60,7 @@ def spent_flops(job: Job, model: nn.Module, num_trained: int, state: State) -> f
         return each * state.step * phase.batch_size
     if phase.adapter:
         return float((4 * active + 6 * num_trained) * state.tokens)
-    frozen = sum(parameter.numel() for parameter in model.parameters()) - num_trained
+    frozen = active_parameters(model, {name for name, weight in model.named_parameters() if not weight.requires_grad})
     return float((6 * active - 2 * frozen) * state.tokens)
 
 

@@ -206,6 +206,18 @@ def test_what_a_phase_freezes_is_not_trained():
         assert found.memory.optimizer == 8 * learns
 
 
+def test_of_frozen_experts_those_count_that_work_on_a_token():
+    """Two of eight do, and each of their weights takes 4 operations in place of 6."""
+    phase = {**PRETRAIN, "freeze": ["model.layers.0.mlp.experts"]}
+    (whole,) = plan(make_recipe(PRETRAIN, family="mixtral", size="debug"), MACHINE, SOURCES).phases
+    (partly,) = plan(make_recipe(phase, family="mixtral", size="debug"), MACHINE, SOURCES).phases
+    model = family("mixtral").on_meta("debug", 2048)
+    experts = sum(p.numel() for p in model.model.layers[0].mlp.experts.parameters())
+    assert partly.trained_parameters == whole.trained_parameters - experts
+    chosen = model.config.num_experts_per_tok / model.config.num_local_experts
+    assert whole.flops - partly.flops == 2 * chosen * experts * partly.tokens
+
+
 def test_measured_machine_is_plausible():
     machine = measure()
     assert machine.cores >= 1

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from components.digests import folder_content
 from components.flops import causal_attention_flops, decoder_token_flops, product_rate
 from components.training.loader import Loader
-from components.training.model import fresh_model
+from components.training.model import fresh_model, frozen
 from flows.notes import noted
 
 
@@ -40,6 +40,15 @@ def test_flops_of_a_token_are_those_of_the_products(configure, samples):
     attention = causal_attention_flops(config.num_hidden_layers, width, loader.context, 1)
     ours = decoder_token_flops(model, loader.context) + attention
     assert ours == pytest.approx(counter.get_total_flops() / batch.num_tokens, rel=0.02)
+
+
+def test_frozen_experts_take_no_more_than_a_token_is_sent_to(configure, samples):
+    model = fresh_model(configure().model_copy(update={"family": "mixtral"}), samples)
+    before = decoder_token_flops(model, 64)
+    experts = frozen(model, ["model.layers.0.mlp.experts"]).model.layers[0].mlp.experts
+    chosen = model.config.num_experts_per_tok / model.config.num_local_experts
+    saved = 2 * chosen * sum(weight.numel() for weight in experts.parameters())
+    assert before - decoder_token_flops(model, 64) == saved
 
 
 def test_the_peak_is_a_rate():
