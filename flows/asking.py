@@ -82,7 +82,7 @@ def logs(asked: argparse.Namespace) -> int:
 
 
 def _print_flow_log(here: Settings, run: RunRow) -> None:
-    from flows.launch import flow_logs
+    from flows.flow_runs import flow_logs
 
     try:
         housekeeping.join(here)

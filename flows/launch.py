@@ -1,13 +1,12 @@
 """Starting runs and following them. The command submits and watches; a killed command loses nothing."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled, State
 
 from components.errors import HeadwaterError, ServiceError
@@ -19,6 +18,7 @@ from components.recipe import Recipe
 from components.settings import Settings
 from flows.cancelling import drop, let_go
 from flows.deployments import accelerators, deployment_for, forget_registration, register
+from flows.flow_runs import prefect_client, state_of
 from flows.passage import recipe_digest
 
 OFTEN, SELDOM = 0.4, 1.0
@@ -162,28 +162,6 @@ def cancel(ledger: Ledger, row: RunRow) -> None:
     drop(ledger, row.id)
 
 
-def state_of(client: SyncPrefectClient, flow_run: str) -> State[Any] | None:
-    """The state of a flow run; None when Prefect does not know it."""
-    try:
-        return client.read_flow_run(UUID(flow_run)).state
-    except ObjectNotFound:
-        return None
-
-
-@contextmanager
-def prefect_client() -> Iterator[SyncPrefectClient]:
-    """A client of this home's Prefect server; ServiceError when it does not answer."""
-    import httpx
-
-    try:
-        with get_client(sync_client=True) as client:
-            yield client
-    except (httpx.TransportError, PrefectHTTPStatusError) as error:
-        raise ServiceError(
-            f"The Prefect server does not answer ({type(error).__name__}): `headwater up` starts it."
-        ) from None
-
-
 def _look(ledger: Ledger, row: RunRow) -> int:
     """One look at Prefect: 1 when the run had to be put back; a run that Prefect ended without us is ended here too."""
     try:
@@ -223,66 +201,3 @@ def _decided(ledger: Ledger, row: RunRow) -> bool:
     model = (row.outcome or {}).get("model") or {}
     candidate = promotion.latest_candidate(ledger, row.name, model.get("digest"))
     return candidate is not None and promotion.decision(ledger, candidate.id) is not None
-
-
-def summary(ledger: Ledger, row: RunRow) -> dict[str, Any]:
-    """What `run --json` prints."""
-    outcome = row.outcome or {}
-    status = {"submitted": "running"}.get(row.status, row.status)
-    return {
-        "run": row.id,
-        "status": status,
-        "steps": [
-            {
-                "name": s.name,
-                "identity": s.identity,
-                "status": s.status,
-                "seconds": round(s.seconds, 2),
-                "budget_seconds": s.budget,
-            }
-            for s in runs.steps_of(ledger, row.id)
-        ],
-        "acts": [
-            {"name": a.name, "changed": a.changed, "seconds": round(a.seconds, 2)} for a in runs.acts_of(ledger, row.id)
-        ],
-        "model": outcome.get("model"),
-        "scores": outcome.get("scores", {}),
-        "stderr": outcome.get("stderr", {}),
-        "gate": outcome.get("gate", []),
-        "decision": outcome.get("decision"),
-        "plan": outcome.get("plan"),
-        "costs": outcome.get("costs", []),
-        "scaling": outcome.get("scaling"),
-        "endpoint": outcome.get("endpoint"),
-        "example": outcome.get("example"),
-        "reports": outcome.get("reports", {}),
-        "error": (row.error or {}).get("message"),
-        "flow_run": row.flow_run,
-        "seconds": round((row.finished or now()) - row.created, 1),
-    }
-
-
-def flow_logs(row: RunRow) -> Iterator[str]:
-    """What the flow of a run has logged in Prefect, oldest first."""
-    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-
-    if row.flow_run is None:
-        return
-    wanted, offset = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(row.flow_run)])), 0
-    with prefect_client() as client:
-        while True:
-            answer = client.request(
-                "POST",
-                "/logs/filter",
-                json={
-                    "logs": wanted.model_dump(mode="json", exclude_unset=True),
-                    "sort": "TIMESTAMP_ASC",
-                    "offset": offset,
-                    "limit": 200,
-                },
-            )
-            rows = answer.json()
-            yield from (f"{line['timestamp'][:19]} {line['message']}" for line in rows)
-            if len(rows) < 200:
-                return
-            offset += len(rows)

@@ -8,6 +8,7 @@ from components.ledger.tables import RunRow, VersionRow
 from components.recipe.sources import MODEL
 from components.store import Store
 from flows.refs import Ref, look_up
+from flows.summary import summary
 
 
 def why(ledger: Ledger, text: str) -> dict[str, Any]:
@@ -59,8 +60,6 @@ def artifact_tree(ledger: Ledger, digest: str, kind: str) -> dict[str, Any]:
 
 def show(ledger: Ledger, store: Store, text: str) -> dict[str, Any]:
     """What there is to know of a REF, with its absolute path."""
-    from flows.launch import summary
-
     ref = look_up(ledger, text)
     if ref.run is not None:
         known = {"ref": text, "kind": "run", "digest": ref.run.recipe_digest, "path": str(store.root.parent.absolute())}

@@ -16,6 +16,7 @@ from components.settings import Settings, settings
 from components.store import Store
 from flows import housekeeping
 from flows.recipes import shipped_recipes
+from flows.summary import summary
 
 
 def recipe_at(asked: argparse.Namespace) -> Recipe:
@@ -119,7 +120,7 @@ def scale(asked: argparse.Namespace) -> int:
 def _submitted(asked: argparse.Namespace, recipe: Recipe, here: Settings, flow: str) -> int:
     """Submit `recipe` to `flow`, watch its run and say how it ended; the exit status."""
     from flows.display import Watcher, print_summary
-    from flows.launch import follow, submit, summary
+    from flows.launch import follow, submit
     from flows.passage import part_version
 
     ledger = Ledger(here.ledger_url)
