@@ -24,7 +24,7 @@ from flows.training import NOTHING, TRAIN
 
 PREDICT = Step(
     "predict",
-    2,
+    3,
     "components.planning.predict:predict",
     "components.planning.predict:PredictConfig",
     "prediction",

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import exp
+from math import exp, inf, log
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -62,7 +62,7 @@ class Form(ABC, Generic[AnyLaw]):
     bounds: tuple[tuple[float, float], ...]
     """Of each coefficient."""
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, most_floor: float) -> None:  # of which a form without a floor makes nothing
         self.log_size, self.log_tokens = (float(np.log(column).mean()) for column in (runs.parameters, runs.tokens))
 
     def logs(self, runs: Runs) -> tuple[Array, Array]:
@@ -87,6 +87,11 @@ class HoffmannForm(Form[Hoffmann]):
 
     exponents = ((0.1, 0.25, 0.4, 0.6, 0.9, 1.3),) * 2
     bounds = (SHARES, SHARES, SHARES, SLOPES, SLOPES)
+
+    def __init__(self, runs: Runs, most_floor: float) -> None:
+        super().__init__(runs, most_floor)
+        low, high = SHARES
+        self.bounds = ((low, min(high, log(most_floor))), *self.bounds[1:])
 
     def start(self, runs: Runs, first: float, second: float) -> Array:
         """E, A and B by least squares on relative errors."""
@@ -156,20 +161,24 @@ class Fit(Generic[AnyLaw]):
         return float(np.std([getattr(law, name) for law in self.resamples], ddof=1))
 
 
-def fit(form: type[Form[AnyLaw]], runs: Runs, *, resamples: int = 0, seed: int = 0) -> Fit[AnyLaw]:
+def fit(
+    form: type[Form[AnyLaw]], runs: Runs, *, most_floor: float = inf, resamples: int = 0, seed: int = 0
+) -> Fit[AnyLaw]:
     """The law of `form` nearest to `runs`, and to so many resamples of them, drawn with replacement.
 
+    `most_floor`, in nats per token, is what the law's own floor is at most: runs that lie far above it do not say where it is.
     Raises InputError where there are fewer runs than coefficients, or a size, a number of tokens or a loss is not above 0.
     """
     from threadpoolctl import threadpool_limits
 
     _check(runs, len(form.bounds))
     with threadpool_limits(1):  # threads that wait for each other over matrices of five rows
-        return _fit(form(runs), runs, resamples, seed)
+        return _fit(form(runs, most_floor), runs, resamples, seed)
 
 
 def _fit(made: Form[AnyLaw], runs: Runs, resamples: int, seed: int) -> Fit[AnyLaw]:
-    starts = [made.start(runs, *both) for both in product(*made.exponents)]
+    inside = np.transpose(made.bounds)
+    starts = [np.clip(made.start(runs, *both), *inside) for both in product(*made.exponents)]
     nearest = sorted(starts, key=lambda theta: _cost(made, runs, theta)[0])[:DESCENTS]
     cost, best = min((_descend(made, runs, start) for start in nearest), key=lambda pair: pair[0])
     draws, laws = np.random.default_rng(seed), []
@@ -198,8 +207,7 @@ def _descend(form: Form[AnyLaw], runs: Runs, start: Array) -> tuple[float, Array
 
     # Over delta, the objective is of the order of the number of runs, which the default tolerances are meant for.
     options = {"maxiter": 2000, "maxfun": 4000, "ftol": 1e-13, "gtol": 1e-8, "maxcor": 30}
-    inside = np.clip(start, *np.transpose(form.bounds))
-    found = minimize(cost, inside, jac=True, method="L-BFGS-B", bounds=form.bounds, options=options)
+    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=form.bounds, options=options)
     return float(found.fun) * DELTA, found.x
 
 

@@ -1,5 +1,7 @@
 """A ladder of small runs: what to train at which compute, with the hyperparameters of the run that they predict."""
 
+from math import inf
+
 from components.errors import InputError, RecipeError
 from components.hyperparameters import advice, nearest_power_of_two, three_digits
 from components.planning.architecture import architecture
@@ -40,18 +42,25 @@ def ladder(recipe: Recipe, vocab_size: int) -> list[tuple[Rung, TrainPhase]]:
     """The runs of the recipe's table `scale`, by rising budget, with the phase that trains each; then those of further seeds.
 
     Raises RecipeError where the recipe has no such table, and InputError where too few runs are left of it: those of
-    fewer than LEAST_STEPS steps, and those that take as much compute as the run to be predicted, are left out.
+    fewer than LEAST_STEPS steps, those that take as much compute as the run to be predicted, and those outside the table's
+    `tokens_per_parameter`, are left out.
     """
     if recipe.scale is None:
         raise RecipeError(f"{recipe.name} has no table [scale]: give it budgets and sizes (docs/recipes.md).")
     most = target(recipe, vocab_size).flops
     tried = [_climbed(recipe, size, flops, vocab_size) for flops in recipe.scale.budgets for size in recipe.scale.sizes]
-    kept = [(rung, phase) for rung, phase, steps in tried if steps >= LEAST_STEPS and rung.flops < most]
+    fewest, largest = recipe.scale.tokens_per_parameter or (0.0, inf)
+    kept = [
+        (rung, phase)
+        for rung, phase, steps in tried
+        if steps >= LEAST_STEPS and rung.flops < most and fewest <= rung.tokens / rung.parameters <= largest
+    ]
     again = [_again(rung, phase, seed) for rung, phase in kept for seed in range(1, recipe.scale.seeds)]
     if len(kept) < LEAST_RUNGS:
         raise InputError(
             f"[scale] of {recipe.name} leaves {len(kept)} runs, and a law needs {LEAST_RUNGS}: runs of fewer than "
-            f"{LEAST_STEPS} steps do not count, nor do those of {most:.2g} FLOPs and more, which the recipe's own run takes."
+            f"{LEAST_STEPS} steps do not count, nor do those of {most:.2g} FLOPs and more, which the recipe's own run takes, "
+            f"nor those outside tokens_per_parameter."
         )
     return kept + again
 

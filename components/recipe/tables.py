@@ -103,6 +103,10 @@ class ScaleConfig(Strict):
     seeds: int = Field(
         1, ge=1, le=10, description="Runs of each size at each budget, from as many seeds; the law is fitted to all."
     )
+    tokens_per_parameter: tuple[float, float] | None = Field(
+        None,
+        description="Runs with fewer or more are left out: the former depend on their seed, the latter on little else.",
+    )
     resamples: int = Field(200, ge=10, le=10_000, description="Resamples of the runs, for intervals.")
     seed: int = Field(0, description="Of the resamples.")
     run_target: bool = Field(

@@ -73,6 +73,16 @@ def test_what_says_little_or_costs_more_than_the_target_is_left_out():
         ladder(recipe({**SCALE, "budgets": [1e8, 1e9]}), 1024)
 
 
+def test_runs_outside_the_tokens_for_a_parameter_are_left_out():
+    every = [rung for rung, _ in ladder(recipe(), 1024)]
+    ratios = sorted(rung.tokens / rung.parameters for rung in every)
+    chosen = [rung for rung, _ in ladder(recipe({**SCALE, "tokens_per_parameter": [ratios[1], ratios[-2]]}), 1024)]
+    assert chosen == [rung for rung in every if ratios[1] <= rung.tokens / rung.parameters <= ratios[-2]]
+    assert len(chosen) == len(every) - 2
+    with pytest.raises(InputError, match=r"leaves 1 runs.*outside tokens_per_parameter"):
+        ladder(recipe({**SCALE, "tokens_per_parameter": [ratios[-1], 1000]}), 1024)
+
+
 def test_a_recipe_that_cannot_be_scaled_is_named():
     with pytest.raises(RecipeError, match=r"scaled has no table \[scale\]"):
         ladder(recipe(None), 1024)
@@ -91,7 +101,7 @@ def predicted(tmp_path, request):
         loss = law.loss(rung.parameters, rung.tokens)
         scores = {
             "perplexity": {"value": exp(loss)},
-            "bits_per_byte": {"value": loss / 2},
+            "bits_per_byte": {"value": loss / 4},
             "quiz_accuracy": {"value": 0.3},
         }
         (folder / "report.json").write_text(json.dumps({"scores": scores}))

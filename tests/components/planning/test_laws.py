@@ -55,6 +55,14 @@ def test_a_known_law_is_found_again(form, law):
         assert getattr(found, name) == pytest.approx(value, rel=0.01), name
 
 
+def test_the_floor_is_held_to_what_is_known_of_it():
+    free, held = (fit(HoffmannForm, grid(HOFFMANN_2022), most_floor=most).law for most in (10.0, 1.2))
+    assert pytest.approx(HOFFMANN_2022.E, rel=0.01) == free.E
+    assert pytest.approx(1.2, rel=1e-6) == held.E
+    here = grid(HOFFMANN_2022)
+    assert held.loss(here.parameters, here.tokens) == pytest.approx(here.losses, rel=0.05)
+
+
 def test_an_outlier_hardly_moves_the_law():
     runs = grid(HOFFMANN_2022)
     runs.losses[7] *= 1.5
