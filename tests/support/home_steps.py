@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from components.ledger import Ledger, work
+from components.packages.fetch import fetch
+from components.packages.names import is_package
 from components.recipe import Recipe
 from components.settings import settings
 from components.sources import source_digest
@@ -28,12 +30,15 @@ class Home:
         return stored, work.step(self.ledger, row.identity)
 
     def corpus(self, recipe: Recipe) -> Stored:
-        """The corpus of the documents of `recipe`, which are all shipped."""
+        """The corpus of the documents of `recipe`, which are shipped, or packages."""
         import ray
 
         sources = []
         for source in recipe.with_role("documents"):
-            path = shipped_data(source.path.partition(":")[2])
+            if is_package(source.path):
+                path = fetch(source.path, self.folder, say=print)
+            else:
+                path = shipped_data(source.path.partition(":")[2])
             place = {"name": source.name, "licence": source.licence, "origin": source.origin, "path": str(path)}
             sources.append(Input(f"source:{source.name}", "source", source_digest(path), place))
         if declare(self.ledger, CURATE, recipe.curate, sources, CURATE.name).status != "finished":
