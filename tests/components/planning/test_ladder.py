@@ -1,7 +1,9 @@
 """Ladders: which runs they have, with which hyperparameters, and what evaluations of them predict."""
 
+import csv
 import json
 from math import exp
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from components.planning.predict import PredictConfig, predict
 from components.recipe.file import validated
 from flows.display import in_words
 
+LADDERS = Path(__file__).parents[2] / "data" / "small_ladders.csv"
 LAW = Hoffmann(E=1.5, A=60.0, B=900.0, alpha=0.3, beta=0.4)
 SCALE = {"budgets": [1e11, 2e11, 4e11], "sizes": ["0.15m", "0.3m", "0.5m"]}
 
@@ -90,22 +93,25 @@ def test_a_recipe_that_cannot_be_scaled_is_named():
         recipe(tokens=None, epochs=2)
 
 
+def evaluation(folder, loss, bits_per_byte):
+    """An evaluation that found so many nats per token."""
+    folder.mkdir()
+    scores = {
+        "perplexity": {"value": exp(loss)},
+        "bits_per_byte": {"value": bits_per_byte},
+        "quiz_accuracy": {"value": 0.3},
+    }
+    (folder / "report.json").write_text(json.dumps({"scores": scores}))
+    return Evaluation(folder)
+
+
 @pytest.fixture(params=[LAW])
 def predicted(tmp_path, request):
     """prediction.json and the page, from a ladder whose runs follow a law exactly."""
     law = request.param
-    rungs, evaluations = tuple(rung for rung, _ in ladder(recipe(), 1024)), []
-    for rung in rungs:
-        folder = tmp_path / rung.name
-        folder.mkdir()
-        loss = law.loss(rung.parameters, rung.tokens)
-        scores = {
-            "perplexity": {"value": exp(loss)},
-            "bits_per_byte": {"value": loss / 4},
-            "quiz_accuracy": {"value": 0.3},
-        }
-        (folder / "report.json").write_text(json.dumps({"scores": scores}))
-        evaluations.append(Evaluation(folder))
+    rungs = tuple(rung for rung, _ in ladder(recipe(), 1024))
+    losses = [law.loss(rung.parameters, rung.tokens) for rung in rungs]
+    evaluations = [evaluation(tmp_path / rung.name, loss, loss / 4) for rung, loss in zip(rungs, losses, strict=True)]
     aim = target(recipe(), 1024)
     config = PredictConfig(rungs=rungs, target=aim, resamples=10, seed=0)
 
@@ -152,6 +158,22 @@ def test_a_best_size_that_the_runs_do_not_determine_is_not_given(predicted):
     assert "not determined by these runs" in page
     words = in_words({**told, "optimum": None})
     assert "not determined" in words
+
+
+@pytest.mark.parametrize(("text", "seed"), [("kernel", "50"), ("kernel", "60"), ("python", "70"), ("python", "80")])
+def test_real_ladders_predict_a_run_of_eight_times_their_compute_to_two_per_cent(tmp_path, text, seed):
+    with LADDERS.open() as file:
+        rows = [row for row in csv.DictReader(file) if (row["text"], row["seed"]) == (text, seed)]
+    *rungs, aim = (Rung(**{name: row["run" if name == "name" else name] for name in Rung.model_fields}) for row in rows)
+    assert aim.flops > 8 * max(rung.flops for rung in rungs)
+    found = [float(row["loss"]) for row in rows]
+    bits = [float(row["bits_per_byte"]) for row in rows]
+    evaluations = [evaluation(tmp_path / r.name, *both) for r, *both in zip(rungs, found[:-1], bits[:-1], strict=True)]
+    config = PredictConfig(rungs=tuple(rungs), target=aim, resamples=2, seed=0)
+    predict(config, *evaluations, out=tmp_path, scratch=tmp_path, report=lambda row: None)
+    told = json.loads((tmp_path / "prediction.json").read_text())
+    assert told["predicted"]["loss"] == pytest.approx(found[-1], rel=0.02)
+    assert told["laws"]["hoffmann"]["coefficients"]["E"]["value"] <= 0.6001 * found[0] / bits[0]
 
 
 def test_money_buys_flops_at_the_tables_prices():
