@@ -33,23 +33,22 @@ class _CausalBlocks(torch.autograd.Function):
             found = torch.bmm(weights, v[:, :end])
             out[:, :, :, start:end] = found.view(rows, heads, group, end - start, width)
             kept.append(weights)
-        ctx.save_for_backward(q, k, v, out, *kept)
+        ctx.save_for_backward(q, k, v, *kept)
         ctx.scale = scale
         return out
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        q, k, v, out, *kept = ctx.saved_tensors
+        q, k, v, *kept = ctx.saved_tensors
         rows, heads, group, time, width = q.shape
-        for_q = torch.empty_like(out)
+        for_q = torch.empty_like(q, memory_format=torch.contiguous_format)
         for_k, for_v = torch.zeros_like(k), torch.zeros_like(v)
-        sums = (gradient * out).sum(-1, keepdim=True)
         for weights, (start, end) in zip(kept, _blocks(time), strict=True):
             shape = (rows * heads, group * (end - start), -1)
             given = gradient[:, :, :, start:end].reshape(shape)
             for_v[:, :end].baddbmm_(weights.transpose(1, 2), given)
             scores = torch.bmm(given, v[:, :end].transpose(1, 2))
-            scores.sub_(sums[:, :, :, start:end].reshape(shape)).mul_(weights)
+            scores = torch._softmax_backward_data(scores, weights, -1, scores.dtype)  # its sums are fp32 in bf16 too
             for_q[:, :, :, start:end] = torch.bmm(scores, k[:, :end]).view(rows, heads, group, end - start, width)
             queries = q[:, :, :, start:end].reshape(shape)
             for_k[:, :end].baddbmm_(scores.transpose(1, 2), queries, alpha=ctx.scale)

@@ -118,6 +118,24 @@ def test_documents_in_a_row_are_as_alone():
     assert (together - alone).abs().max() < 1e-5
 
 
+def test_in_bf16_alike_keys_give_queries_their_gradient():
+    """Keys with much in common, as at the start of training: what rounding adds to each weight is not to add up."""
+    torch.manual_seed(0)
+    common = 4 * torch.randn(1, 2, 1, 64)
+    q, k, v = torch.randn(2, 6, 256, 64), common + 0.2 * torch.randn(2, 2, 256, 64), torch.randn(2, 2, 256, 64)
+    wanted = torch.randn(2, 256, 6, 64)
+
+    def gradient(dtype):
+        queries = (q / 16).to(dtype).requires_grad_()
+        decoder = torch.nn.Module()
+        found, _ = causal_blocks(decoder, queries, k.to(dtype), v.to(dtype), None)
+        (found * wanted.to(dtype)).sum().backward()
+        return queries.grad.double()
+
+    exact = gradient(torch.float64)
+    assert (gradient(torch.bfloat16) - exact).norm() < 0.1 * exact.norm()
+
+
 def test_what_is_not_causal_is_left_to_torch():
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 4, 9, 8) for _ in range(3))
