@@ -55,6 +55,7 @@ def _command(site: Site) -> list[str]:
     return [
         program("ray"),
         *("start", "--head", "--block", "--disable-usage-stats"),
+        "--include-log-monitor=false",  # it reads every log ten times a second for drivers that ask for none
         *("--node-ip-address", "127.0.0.1", "--dashboard-host", "127.0.0.1", "--include-dashboard", "true"),
         *(f"--{option}={site.port('ray', purpose)}" for option, purpose in ports.items()),
         # 0: any free one, else all homes would share one range.

@@ -29,6 +29,7 @@ from components.training.progress import Line
 from components.training.record import Record
 from components.training.schedule import learning_rate
 from components.training.texts import sample_of_text
+from components.training.writer import CheckpointWriter
 
 
 class Loop:
@@ -52,6 +53,7 @@ class Loop:
         self.reference = self.parallel.frozen(frozen) if frozen else None
         self.guard = Guard(phase)
         self.tokens, self.loss = 0, 0.0
+        self.writer: CheckpointWriter | None = None
 
     def run(self) -> None:
         """Train from the newest checkpoint to the last step, and leave a checkpoint of it. Raises TrainingError."""
@@ -94,6 +96,8 @@ class Loop:
             rate = learning_rate(self.phase, step, self.total)
             for group in self.parallel.optimizer.param_groups:
                 group["lr"] = rate
+            if self.writer:
+                self.writer.wait_for_copy()
             self.parallel.optimizer.step()
             self.tokens += sums.num_tokens
             means = {n: s / max(1, sums.num_targets) for n, s in zip(self.objective.metrics, sums.metrics, strict=True)}
@@ -128,6 +132,7 @@ class Loop:
         """Begin to write the checkpoint after `step` steps; every worker takes part."""
         files = self.parallel.state()
         if record:
+            self.writer = record.writer
             record.save(step, self.loss, self.tokens, self.guard.losses, files)
 
     def resume(self, record: Record | None) -> int:

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from components.artifacts import Corpus, Samples
 from components.preparation.prepare import prepare
 from components.recipe import PrepareConfig, TrainPhase
+from components.training.checkpoint import read_state, whole
 from components.training.config import TrainConfig
 from components.training.train import train
 from flows.recipes import shipped_data
@@ -70,9 +71,10 @@ def main(arguments: argparse.Namespace) -> None:
             peak.append(products())
             for name in names:
                 found = contend(folder, name, WARM_UP + arguments.steps)
-                clock = found["clock"]
-                rates[name].append(BATCH * CONTEXT * arguments.steps / (clock[-1] - clock[WARM_UP - 1]))
-                warm_up[name].append(clock[WARM_UP - 1] - found["started"])
+                clock = {int(step): seconds for step, seconds in found["clock"].items()}
+                first, last = min(step for step in clock if step >= WARM_UP), max(clock)
+                rates[name].append(BATCH * CONTEXT * (last - first) / (clock[last] - clock[first]))
+                warm_up[name].append(clock[first] - found["started"])
                 print(
                     f"run {run + 1}: {name} {rates[name][-1]:.0f} tokens/s, warm-up {warm_up[name][-1]:.0f} s",
                     flush=True,
@@ -131,7 +133,7 @@ def curve(folder: Path, names: dict[str, str]) -> dict:
     for name in names:
         losses = contend(folder, name, CURVE_STEPS)["losses"]
         end[name] = statistics.fmean(losses[-CURVE_END:])
-        print(f"{name}: loss {losses[0]:.3f} ... {end[name]:.4f} (mean of the last {CURVE_END})", flush=True)
+        print(f"{name}: loss {end[name]:.4f} (mean of the last {CURVE_END})", flush=True)
     off = {name: end[name] / end["trainer_fp32"] - 1 for name in end if name in OURS}
     return {
         "end": end,
@@ -183,11 +185,14 @@ def work(folder: Path) -> None:
         phase = TrainConfig.model_validate_json((folder / "config.json").read_text())
         rest = {"out": Path(place) / "out", "scratch": Path(place) / "scratch", "report": report}
         facts = train(phase, Samples(folder / "samples"), None, **rest)
+        losses = read_state(
+            whole(Path(place) / "scratch" / "checkpoints")[-1]
+        ).losses  # of each step; lines leave some out
     steps = [line for line in lines if "tokens_per_second" in line]
     since_start = [line["tokens"] / line["tokens_per_second"] for line in steps]  # by the loop's own clock
     start = min(line["arrived"] - seconds for line, seconds in zip(steps, since_start, strict=True))
-    clock = [start + seconds for seconds in since_start]
-    print(json.dumps({"clock": clock, "losses": [line["loss"] for line in steps], "parameters": facts["parameters"]}))
+    clock = {line["done"]: start + seconds for line, seconds in zip(steps, since_start, strict=True)}
+    print(json.dumps({"clock": clock, "losses": losses, "parameters": facts["parameters"]}))
 
 
 def make_samples(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The loops that ours is compared with, each as its users would start it: transformers' Trainer and nanoGPT's.
 
 `python speed_peers.py NAME FOLDER STEPS PRECISION` trains on the samples in FOLDER and prints one JSON line: the clock
-after each step (a list of seconds), the loss of each (nats a token), and the parameters. The first weights, the order
+after each step (seconds by its number), the loss of each (nats a token), and the parameters. The first weights, the order
 of samples and all settings of the Trainer are those of our phase; nanoGPT draws random windows, as it does.
 """
 
@@ -69,7 +69,11 @@ def train_with_trainer(config: TrainConfig, samples: Samples, folder: Path, step
     )
     model = fresh_model(config, samples)
     Trainer(model, arguments, train_dataset=Windows(), callbacks=[Clock()]).train()
-    return {"clock": clock, "losses": losses, "parameters": sum(p.numel() for p in model.parameters())}
+    return {
+        "clock": dict(enumerate(clock, 1)),
+        "losses": losses,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
 
 
 class Block(nn.Module):
@@ -153,7 +157,11 @@ def train_with_nanogpt(config: TrainConfig, samples: Samples, folder: Path, step
         if step + 1 == steps // 2:
             torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, folder / "nanogpt.pt")
         clock.append(time.monotonic())
-    return {"clock": clock, "losses": losses, "parameters": sum(p.numel() for p in model.parameters())}
+    return {
+        "clock": dict(enumerate(clock, 1)),
+        "losses": losses,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
 
 
 if __name__ == "__main__":

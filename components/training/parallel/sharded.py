@@ -79,13 +79,13 @@ class Sharded(Parallel):
             part.gradient.mul_(factor)
 
     def state(self) -> dict[str, Tensors]:
-        """Gathered one tensor at a time; only rank 0 keeps them."""
+        """Gathered one tensor at a time; only rank 0 keeps them, and none on its GPU."""
         model: dict[str, torch.Tensor] = {}
         moments: dict[str, torch.Tensor] = {}
         for name, part in self.shards.items():
-            model[name] = part.whole(part.own)
+            model[name] = part.whole(part.own).cpu()
             for moment in MOMENTS:
-                moments[f"{moment}.{name}"] = part.whole(self.optimizer.state[part.own][moment])
+                moments[f"{moment}.{name}"] = part.whole(self.optimizer.state[part.own][moment]).cpu()
             if self.group.rank:
                 model.clear()
                 moments.clear()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import torch
@@ -34,6 +35,18 @@ def tensors(value=0.0):
 
 def steps(folder):
     return [int(path.name[5:]) for path in checkpoint.whole(folder)]
+
+
+@pytest.fixture
+def slow_copy(monkeypatch):
+    """Copies begin late, as those of a large state end late."""
+    copy = CheckpointWriter._copy
+
+    def late(writer):
+        time.sleep(0.3)
+        copy(writer)
+
+    monkeypatch.setattr(CheckpointWriter, "_copy", late)
 
 
 @pytest.fixture
@@ -68,11 +81,12 @@ def test_a_file_of_tensors_is_read_back_bit_for_bit(tmp_path):
         assert set(file.keys()) == given.keys()
 
 
-def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, gate):
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, gate, slow_copy):
     """The state changes under the writer's hands, and the checkpoint has it as it was."""
     given = tensors(1.0)
     writer = CheckpointWriter(tmp_path, keep_last=2, keep_best=0)
     writer.submit(state(3), given)
+    writer.wait_for_copy()
     given["model"]["w"].fill_(2.0)
     assert writer.busy
     assert steps(tmp_path) == []
@@ -83,9 +97,9 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, gate):
 
 
 def test_resuming_from_an_asynchronous_checkpoint_is_resuming_from_a_synchronous_one(
-    configure, samples, tmp_path, gate
+    configure, samples, tmp_path, gate, slow_copy
 ):
-    """Dropout is on, so random numbers have to be where they were as well."""
+    """Dropout is on, so random numbers have to be where they were as well; steps are shorter than the copy."""
     config = configure(tokens=20_000, checkpoint_seconds=1e9)
 
     def loop(name):
