@@ -32,8 +32,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for part in _chunks(len(labels), ELEMENTS // len(weight)):
             here = hidden[part]
             logits = linear(here, weight, bias)
-            cached = CACHED // len(weight) if logits.device.type == "cpu" else len(logits)
-            for few in _chunks(len(logits), cached):
+            for few in _cached(logits):
                 loss, right = _take(logits[few], labels[part][few, None])
                 total, correct = total + loss, correct + right
             if for_hidden is not None:
@@ -73,10 +72,14 @@ class _LabelLogs(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, bias, labels):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(hidden, weight, bias, labels)
+        kind = hidden.device.type
+        ctx.precision = {"dtype": torch.get_autocast_dtype(kind), "enabled": torch.is_autocast_enabled(kind)}
         logs = _precise(hidden.new_empty(len(labels)))
         for part in _chunks(len(labels), ELEMENTS // len(weight)):
-            logits = _precise(linear(hidden[part], weight, bias))
-            logs[part] = logits.gather(1, labels[part, None])[:, 0] - logits.logsumexp(-1)
+            logits = linear(hidden[part], weight, bias)
+            for few in _cached(logits):
+                right = logits[few].gather(1, labels[part][few, None])[:, 0]
+                logs[part][few] = _precise(right) - _precise(logits[few]).logsumexp(-1)
         return logs
 
     @staticmethod
@@ -84,16 +87,24 @@ class _LabelLogs(torch.autograd.Function):
         hidden, weight, bias, labels = ctx.saved_tensors
         for_hidden, for_weight = torch.empty_like(hidden), torch.zeros_like(weight)
         for_bias = None if bias is None else torch.zeros_like(bias)
-        for part in _chunks(len(labels), ELEMENTS // len(weight)):
-            found = torch.softmax(_precise(linear(hidden[part], weight, bias)), -1).neg_()
-            wanted = labels[part, None]
-            found.scatter_add_(1, wanted, found.new_ones((1, 1)).expand_as(wanted))
-            found.mul_(gradient[part, None])
-            for_hidden[part] = linear(found, weight.t())
-            for_weight += weight_gradient(found, hidden[part])
-            if for_bias is not None:
-                for_bias += found.sum(0)
+        with torch.autocast(hidden.device.type, **ctx.precision):  # which forward had, and backward has not by itself
+            for part in _chunks(len(labels), ELEMENTS // len(weight)):
+                logits = linear(hidden[part], weight, bias)
+                for few in _cached(logits):
+                    found = torch.softmax(logits[few], -1, dtype=gradient.dtype).neg_()
+                    wanted = labels[part][few, None]
+                    found.scatter_add_(1, wanted, found.new_ones((1, 1)).expand_as(wanted))
+                    logits[few] = found.mul_(gradient[part][few, None])
+                for_hidden[part] = linear(logits, weight.t())
+                for_weight += weight_gradient(logits, hidden[part])
+                if for_bias is not None:
+                    for_bias += logits.sum(0)
         return for_hidden, for_weight, for_bias, None
+
+
+def _cached(logits: torch.Tensor) -> list[slice]:
+    """Rows of `logits` (rows, vocabulary) that stay in a core's cache together, on a CPU."""
+    return _chunks(len(logits), CACHED // logits.shape[1] if logits.device.type == "cpu" else len(logits))
 
 
 def _precise(logits: torch.Tensor) -> torch.Tensor:

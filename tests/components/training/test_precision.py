@@ -19,18 +19,36 @@ CPU = torch.device("cpu")
 
 
 def gradient(config, samples, precision):
-    """Of the first batch, and its loss."""
+    """Of the first batch, and its loss; the model of the phase's start beside it is a hundredth off."""
     phase = config.phase
-    model = use_precision(use_fast_kernels(fresh_model(config, samples), phase), precision, CPU)
     learnt = objective(phase.objective).of(phase, samples)
-    found = learnt.loss(model, Loader.of(phase, samples).batch(0))
+
+    def made():
+        return use_precision(use_fast_kernels(fresh_model(config, samples), phase), precision, CPU)
+
+    model, beside = made(), []
+    if learnt.needs_reference:
+        beside = [made().requires_grad_(False)]
+        for weights in beside[0].parameters():
+            weights.mul_(1.01)
+    found = learnt.loss(model, Loader.of(phase, samples).batch(0), *beside)
     found.loss_sum.backward()
     return torch.cat([p.grad.flatten() for p in model.parameters()]), found.loss_sum.item()
 
 
-@pytest.mark.parametrize("isolated", [False, True], ids=["whole rows", "isolated documents"])
-def test_bf16_learns_what_fp32_learns_and_keeps_fp32_weights(configure, samples, isolated):
-    config = configure(isolate_documents=isolated)
+@pytest.mark.parametrize(
+    ("kind", "phase"),
+    [
+        ("samples", {"isolate_documents": False}),
+        ("samples", {"isolate_documents": True}),
+        ("chats", {"objective": "sft", "epochs": 1}),
+        ("preferences", {"objective": "dpo", "epochs": 1}),
+    ],
+    ids=["whole rows", "isolated documents", "chats", "preferences"],
+)
+def test_bf16_learns_what_fp32_learns_and_keeps_fp32_weights(configure, kind, phase, request):
+    samples = request.getfixturevalue(kind)
+    config = configure(**phase)
     exact, loss = gradient(config, samples, "fp32")
     found, near = gradient(config, samples, "bf16")
     assert found.dtype == torch.float32

@@ -12,6 +12,7 @@ from components.models import families, family, family_of
 from components.recipe import Adapter
 from components.training.adapters import trained
 from components.training.config import Job
+from components.training.kernels import use_fast_kernels
 from components.training.loader import Loader
 from components.training.loop import Loop
 from components.training.model import initial_model
@@ -63,7 +64,7 @@ def gradient(job, precision="fp32", parts=1, dtype=torch.float32):
     """Of the first batch, computed in so many parts, and its loss."""
     learnt = objective(job.config.phase.objective).of(job.config.phase, job.samples)
     model, loader = initial_model(job).to(dtype), Loader(job.samples, batch_size=8, seed=0)
-    model, loss = use_precision(model, precision, CPU), 0.0
+    model, loss = use_precision(use_fast_kernels(model, job.config.phase), precision, CPU), 0.0
     for rank in range(parts):
         batch = loader.batch(0, rank=rank, world_size=parts)
         tensors = {name: t.to(dtype) if t.is_floating_point() else t for name, t in batch.tensors.items()}
