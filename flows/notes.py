@@ -7,6 +7,7 @@ SHOWN = {
     "bits_per_byte": "{:.3f} bits/byte",
     "tokens_per_second": "{:,.0f} tokens/s",
     "flops_utilisation": "{:.0%} of peak",
+    "warm_up_seconds": "{:.0f} s to compile",
 }
 """Figures of training that have a place in the line, with how each is written."""
 

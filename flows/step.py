@@ -28,7 +28,7 @@ from flows.passage import Passage
 
 CURVES = (
     *("loss", "bits_per_byte", "learning_rate", "grad_norm", "tokens"),
-    *("tokens_per_second", "flops_utilisation", "memory_bytes", "input_wait"),
+    *("tokens_per_second", "flops_utilisation", "memory_bytes", "input_wait", "warm_up_seconds"),
 )
 """What of a training report becomes a curve in MLflow."""
 OFTEN, SELDOM = 1.0, 30.0

@@ -40,5 +40,5 @@ def summary(ledger: Ledger, row: RunRow) -> dict[str, Any]:
         "reports": outcome.get("reports", {}),
         "error": (row.error or {}).get("message"),
         "flow_run": row.flow_run,
-        "seconds": round((row.finished or now()) - row.created, 1),
+        "seconds": max(0.0, round((row.finished or now()) - row.created, 1)),  # a clock may have been put back
     }

@@ -1,4 +1,4 @@
-"""The family of docs/extending.md, added to a copy of the tree: one file, and it is held to what all others are."""
+"""What docs/extending.md adds, in a copy of the tree: one file each, and it is held to what all others are."""
 
 import os
 import re
@@ -16,16 +16,18 @@ FOLDERS = ("components", "flows", "infra", "docs", "tests")
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """The tree with the file that docs/extending.md shows."""
+    """The tree with the new files that docs/extending.md shows."""
     folder = tmp_path_factory.mktemp("tree")
     for name in FOLDERS:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     shown = (ROOT / "docs/extending.md").read_text()
-    (path, code) = re.search(r"`(components/models/\w+\.py)`:\n\n```python\n(.*?)```", shown, re.DOTALL).groups()
-    assert not (folder / path).exists()
-    (folder / path).write_text(code)
+    new = re.findall(r"`(components/[\w/]+\.py)`:\n\n```python\n(.*?)```", shown, re.DOTALL)
+    assert len(new) == 3
+    for path, code in new:
+        assert not (folder / path).exists()
+        (folder / path).write_text(code)
     return folder
 
 
@@ -42,6 +44,18 @@ def test_it_passes_the_tests_of_every_family(copy):
     assert code == 0, said
     passed = int(re.search(r"(\d+) passed", said).group(1))
     assert passed >= 7, said
+
+
+def test_the_objective_passes_the_tests_of_every_objective(copy):
+    code, said = run(copy, "-m", "pytest", "-q", "tests/components/training/objectives", "-k", "goldfish_lm")
+    assert code == 0, said
+    assert int(re.search(r"(\d+) passed", said).group(1)) >= 3, said
+
+
+def test_the_filter_refuses_capitals_and_not_prose(copy):
+    ask = "from components.curation.filters.shouting import refuse; print(refuse('BUY IT NOW', None), refuse('I do so.', None))"
+    code, said = run(copy, "-c", ask)
+    assert (code, said) == (0, "100% of the letters are capitals, more than 30% None\n")
 
 
 @pytest.fixture(scope="module")

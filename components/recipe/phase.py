@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from components.recipe.fields import PLACE, Budget, Fraction, Name, Strict
 from components.recipe.workers import wrong_division
 
+PREDICTING_TOKENS = ("causal_lm", "masked_lm", "sft", "span_corruption", "visual_sft")
+"""Objectives whose loss is a cross-entropy over the vocabulary."""
 BY_RULE = "[By rule](#hyperparameters-from-few-dials) in pretraining."
 
 
@@ -59,6 +61,13 @@ class TrainPhase(Strict):
     )
     weight_decay: float = Field(0.1, ge=0, description=f"Decoupled, on matrices only. {BY_RULE}")
     clip_norm: float = Field(1.0, gt=0, description="Longest gradient; a longer one is scaled down to it.")
+    z_loss: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Weight of the squared log of softmax's normaliser, which keeps logits from growing (PaLM has 1e-4), for "
+        "objectives that predict tokens. Part of the gradient, not of the loss that is shown.",
+    )
     adapter: Adapter | None = Field(
         None, description="Train an adapter in place of the weights, as in `adapter = { rank = 16 }`."
     )
@@ -168,14 +177,15 @@ class TrainPhase(Strict):
 
     @model_validator(mode="after")
     def _options_fit_together(self) -> "TrainPhase":
-        for option, objective in (
+        for option, *objectives in (
             ("isolate_documents", "causal_lm"),
             ("text_steps", "causal_lm"),
             ("pack_chats", "sft"),
             ("shift_pixels", "contrastive"),
+            ("z_loss", *PREDICTING_TOKENS),
         ):
-            if getattr(self, option) and self.objective != objective:
-                raise ValueError(f"{option} is for the objective {objective}, not for {self.objective}")
+            if getattr(self, option) and self.objective not in objectives:
+                raise ValueError(f"{option} is for the objective {' or '.join(objectives)}, not for {self.objective}")
         if self.precision == "fp8" and not self.use_gpu:
             raise ValueError(
                 'precision fp8 needs use_gpu = true: processors have no fp8 units; take "fp32", "bf16" or "auto"'

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from components.births import is_alive
 from components.digests import digest
 from components.services import serve
 from components.services.engine import Engine
 from components.services.environment import settings_of
 from components.services.mlflow import MLFLOW
 from components.services.prefect import PREFECT
-from components.services.processes import is_alive
 from components.services.ray import RAY
 from components.services.site import Site
 from components.services.worker import WORKER

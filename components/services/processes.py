@@ -5,10 +5,11 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 import psutil
+
+from components.births import birth, is_alive
 
 HOME, SERVICE = "HEADWATER_HOME", "HEADWATER_SERVICE"
 """The two variables by which a process tells whose it is, also when its parent is gone."""
@@ -32,25 +33,6 @@ def start(command: Sequence[str], environment: Mapping[str, str], log: Path, fol
             stderr=subprocess.STDOUT,
             start_new_session=True,
         ).pid
-
-
-def birth(pid: int) -> str | None:
-    """What tells `pid` from a later process of the same number: boot and start tick; None where there is none alive."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else f"{_boot()}/{fields[19]}"
-
-
-@cache
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def is_alive(pid: int | None, born: str | None) -> bool:
-    """Whether the process that was started as `pid` still runs."""
-    return pid is not None and born is not None and birth(pid) == born
 
 
 def tree(pid: int | None, born: str | None) -> list[psutil.Process]:

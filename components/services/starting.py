@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
+from components.births import birth
 from components.errors import ServiceError
 from components.services import mlflow, ray, serve
 from components.services.engine import Engine
 from components.services.environment import child_environment
 from components.services.health import ENGINES, Service, ailment, ill, services, settings_digest
 from components.services.ports import choose, choosing, is_free
-from components.services.processes import belonging, birth, runs, start, stop
+from components.services.processes import belonging, runs, start, stop
 from components.services.secrets import create_secrets, has_secrets
 from components.services.site import Record, Site, locked, site_of
 

@@ -29,6 +29,7 @@ class Figures:
         self._flops = decoder_token_flops(model, loader.context) if is_text else None
         dtype = torch.float32 if chosen(phase) == "fp32" else torch.bfloat16
         each = product_rate(PEAK_SECONDS, group.device, dtype) if self._flops else math.inf
+        self._compiled = phase.compile
         self._device, self._peak = group.device, each * group.world_size
         size = described.get("num_bytes") if is_text else None
         self._bits = described["num_tokens"] / size / math.log(2) if size else None
@@ -37,11 +38,18 @@ class Figures:
     def begin(self, tokens: int) -> None:
         """Count from now on, when `tokens` have been learnt from."""
         self._start, self._tokens, self._waited = time.monotonic(), tokens, self.loader.seconds
+        self._steps, self._first = 0, 0.0
 
     @property
     def seconds(self) -> float:
         """Since the beginning."""
         return time.monotonic() - self._start
+
+    def stepped(self) -> None:
+        """One more step is done."""
+        self._steps += 1
+        if self._steps == 1:
+            self._first = self.seconds
 
     def of(self, line: Line) -> Line:
         """The figures beside a line with `loss` and `tokens`.
@@ -49,12 +57,16 @@ class Figures:
         tokens_per_second: over all workers. flops_utilisation: FLOPs of the model, of attention only those that a causal
         mask needs, over the peak product, in that precision (bf16 for fp8), of as many threads or GPUs as work.
         bits_per_byte: of the batch, at the samples' mean of bytes in a token. input_wait: part of the time in which
-        rank 0 reads samples. memory_bytes: rank 0's peak.
+        rank 0 reads samples. memory_bytes: rank 0's peak. warm_up_seconds, of a compiled model: what its first step took
+        more than the mean of the others.
         """
         seconds = max(self.seconds, 1e-9)
         speed = (line["tokens"] - self._tokens) / seconds
         shown: Line = {"tokens_per_second": round(speed, 1), "memory_bytes": peak_memory(self._device)}
         shown["input_wait"] = round((self.loader.seconds - self._waited) / seconds, 4)
+        if self._compiled and self._steps > 1:
+            usual = (seconds - self._first) / (self._steps - 1)
+            shown["warm_up_seconds"] = round(max(0.0, self._first - usual), 1)
         if self._flops:
             shown["flops_utilisation"] = round(speed * self._flops / self._peak, 4)
         if self._bits:

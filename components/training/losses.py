@@ -22,10 +22,13 @@ CACHED = 2**19
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """The summed cross-entropy of labels (n,) under softmax(hidden weight^T + bias), and how many were the likeliest."""
+    """The summed cross-entropy of labels (n,) under softmax(hidden weight^T + bias), and how many were the likeliest.
+
+    The gradient is that of the loss with z_loss times the squared logarithm of softmax's normaliser beside it.
+    """
 
     @staticmethod
-    def forward(ctx, hidden, weight, bias, labels):  # type: ignore[no-untyped-def]
+    def forward(ctx, hidden, weight, bias, labels, z_loss):  # type: ignore[no-untyped-def]
         for_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         for_weight, for_bias = None, torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
         total, correct = _precise(hidden.new_zeros(())), labels.new_zeros(())
@@ -33,7 +36,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             here = hidden[part]
             logits = linear(here, weight, bias)
             for few in _cached(logits):
-                loss, right = _take(logits[few], labels[part][few, None])
+                loss, right = _take(logits[few], labels[part][few, None], z_loss)
                 total, correct = total + loss, correct + right
             if for_hidden is not None:
                 for_hidden[part] = linear(logits, weight.t())
@@ -49,18 +52,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient, _):  # type: ignore[no-untyped-def]
         if gradient == 1:  # as of a sum: a pass over all gradients less
-            return *ctx.saved_tensors, None
-        return *(None if part is None else part * gradient for part in ctx.saved_tensors), None
+            return *ctx.saved_tensors, None, None
+        return *(None if part is None else part * gradient for part in ctx.saved_tensors), None, None
 
 
-def _take(logits: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _take(logits: torch.Tensor, wanted: torch.Tensor, z_loss: float) -> tuple[torch.Tensor, torch.Tensor]:
     """The summed loss of labels `wanted` (n, 1) and how many are the likeliest; `logits` (n, ...) become its gradient."""
     top, right = logits.amax(-1, keepdim=True), logits.gather(1, wanted)
     likely = (right == top)[:, 0]  # of equal ones the first counts
     correct = (logits[likely].max(-1, keepdim=True).indices == wanted[likely]).sum()
     found = torch.softmax(logits, -1, dtype=_precise(top).dtype)
     # The likeliest token's probability is no less than one over the vocabulary: its logarithm is exact.
-    loss = (_precise(top) - found.amax(-1, keepdim=True).log() - _precise(right)).sum()
+    normaliser = _precise(top) - found.amax(-1, keepdim=True).log()
+    loss = (normaliser - _precise(right)).sum()
+    if z_loss:
+        found.mul_(1 + 2 * z_loss * normaliser)
     found.scatter_add_(1, wanted, found.new_full((1, 1), -1.0).expand_as(wanted))
     logits.copy_(found)
     return loss, correct
@@ -118,24 +124,28 @@ def _chunks(length: int, rows: int) -> list[slice]:
 
 
 def summed_cross_entropy(
-    model: nn.Module, labels: torch.Tensor, **inputs: Any
+    model: nn.Module, labels: torch.Tensor, *, z_loss: float = 0.0, **inputs: Any
 ) -> tuple[torch.Tensor, torch.Tensor, Any]:
     """The loss of `labels` (rows, time), summed in nats; how many were the likeliest; and what `model` gave beside.
 
     Positions whose label is IGNORED cost nothing in the head. A head that is no linear layer, or whose logits the model
-    goes on to change, gives them whole.
+    goes on to change, gives them whole. `z_loss` weighs what keeps logits from growing (Chowdhery et al. 2022, "PaLM",
+    section 5); it is part of the gradient, and not of the value, which stays the cross-entropy.
     """
     counted = labels != IGNORED
     if (head := plain_head(model)) is None:
         found = model(**inputs)
         logits = found.logits
         loss = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+        if z_loss:
+            squares = _precise(logits[counted]).logsumexp(-1).square().sum()
+            loss = loss + z_loss * (squares - squares.detach())
         return loss, (logits.detach().argmax(-1) == labels).sum(), found
 
     correct: list[torch.Tensor] = []
 
     def loss_of(hidden: torch.Tensor) -> torch.Tensor:
-        summed, right = _LinearCrossEntropy.apply(hidden[counted], head.weight, head.bias, labels[counted])
+        summed, right = _LinearCrossEntropy.apply(hidden[counted], head.weight, head.bias, labels[counted], z_loss)
         correct.append(right)
         return summed
 

@@ -58,5 +58,5 @@ def _is_rms_norm(module: Any) -> bool:
     if not isinstance(weight, nn.Parameter) or weight.ndim != 1 or eps is None or len(list(module.parameters())) > 1:
         return False
     with torch.no_grad():
-        probe = torch.linspace(-1, 2, len(weight), device=weight.device)
+        probe = torch.linspace(-1, 2, len(weight), device=weight.device, dtype=weight.dtype)
         return torch.allclose(module(probe), _RmsNorm.apply(probe, weight, eps, probe.dtype), atol=1e-5)

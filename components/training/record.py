@@ -75,6 +75,7 @@ class Record:
 
     def show(self, line: Line) -> None:
         """A line of progress after a step: every half second, and the last one."""
+        self.figures.stepped()
         if self.progress.due or line["step"] == line["total"]:
             self.progress.write({**line, **self.figures.of(line)})
 

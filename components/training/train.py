@@ -28,7 +28,13 @@ def train(
 
     job = Job(config, samples, init, scratch)
     check(job)
-    told: dict[str, Any] = {"warnings": [], "resumed_from": None, "error": None, "memory_bytes": 0}
+    told: dict[str, Any] = {
+        "warnings": [],
+        "resumed_from": None,
+        "error": None,
+        "memory_bytes": 0,
+        "warm_up_seconds": 0.0,
+    }
     if not finished(job, lambda line: _pass_on(line, told, report)):
         with following(job.progress, lambda line: _pass_on(line, told, report)):
             run_workers(job)
@@ -119,6 +125,7 @@ def finish(job: Job, out: Path, told: dict[str, Any], report: Report) -> Facts:
         "loop_seconds": round(state.seconds, 3),
         "memory_bytes": told["memory_bytes"] * job.config.phase.most_workers,
         "tokens_per_second": round(state.tokens / max(state.seconds, 1e-9), 1),
+        **({"warm_up_seconds": told["warm_up_seconds"]} if phase.compile else {}),
         "final_loss": state.loss,
         "parameters": parameters,
         "trained_parameters": num_trained,
@@ -141,6 +148,7 @@ def _pass_on(line: dict[str, Any], told: dict[str, Any], report: Report) -> None
         told["warnings"].append(line["warning"])
     if "warning" in line or "text" in line:
         report(line)
-    told["memory_bytes"] = max(told["memory_bytes"], line.get("memory_bytes", 0))  # rank 0's
+    for name in ("memory_bytes", "warm_up_seconds"):  # rank 0's; what went on from a checkpoint warmed up again
+        told[name] = max(told[name], line.get(name, 0))
     for name in ("resumed_from", "error"):
         told[name] = line.get(name, told[name])

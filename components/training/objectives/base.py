@@ -88,7 +88,12 @@ class Objective:
             yield found.detached()
 
 
-def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Loss, torch.Tensor]:
+def z_loss_of(phase: TrainPhase, samples: Samples) -> dict[str, Any]:
+    """The phase's z_loss, for `Objective.settings`."""
+    return {"z_loss": phase.z_loss}
+
+
+def next_token_loss(model: nn.Module, batch: Batch, z_loss: float = 0.0) -> tuple[Loss, torch.Tensor]:
     """Cross-entropy of each label that counts, summed, and how many of them were the likeliest token.
 
     Padding stands on the right, where a causal model's earlier positions cannot see it: no attention mask is needed,
@@ -96,7 +101,7 @@ def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Loss, torch.Tensor]
     samples hold beside text goes to the model by its name.
 
     The losses of a model's routers are part of the gradient, each micro-batch's with the weight of its targets, and
-    not of the value: what is shown stays the cross-entropy, which a dense model can be compared by.
+    not of the value: what is shown stays the cross-entropy, which a dense model can be compared by. So is z-loss.
     """
     routed = has_experts(getattr(model, "config", None))
     asked = {"output_router_logits": True} if routed else {}
@@ -107,7 +112,7 @@ def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Loss, torch.Tensor]
         **batch.tensors,
         **asked,
     }
-    loss, correct, found = summed_cross_entropy(model, batch.labels, **inputs)
+    loss, correct, found = summed_cross_entropy(model, batch.labels, z_loss=z_loss, **inputs)
     num_targets = int((batch.labels != IGNORED).sum())
     if routed:
         router = router_loss(model.config, found.router_logits, batch.attention_mask.bool().flatten())

@@ -13,7 +13,7 @@ from components.recipe import TrainPhase
 from components.training.batch import Batch
 from components.training.draws import Draws
 from components.training.losses import summed_cross_entropy
-from components.training.objectives.base import IGNORED, Loss, Objective
+from components.training.objectives.base import IGNORED, Loss, Objective, z_loss_of
 from components.training.vocabulary import Vocabulary
 
 HIDDEN = 0.15
@@ -48,20 +48,20 @@ class Masking:
 
 
 def settings(phase: TrainPhase, samples: Samples) -> dict[str, Any]:
-    """The masking of a phase. Raises TrainingError where the tokenizer has no mask token."""
+    """The masking and z-loss of a phase. Raises TrainingError where the tokenizer has no mask token."""
     vocabulary = Vocabulary.of(samples)
     if vocabulary.mask is None:
         raise TrainingError(
             f"Phase {phase.name}: masked_lm needs a tokenizer with a mask token, {samples.processor} has none."
         )
-    return {"masking": Masking(phase.seed, vocabulary)}
+    return {"masking": Masking(phase.seed, vocabulary), **z_loss_of(phase, samples)}
 
 
-def loss(model: nn.Module, batch: Batch, *, masking: Masking) -> Loss:
+def loss(model: nn.Module, batch: Batch, *, masking: Masking, z_loss: float = 0.0) -> Loss:
     """Cross-entropy summed over the hidden tokens, in nats, and how many of them were the likeliest token."""
     masked = [masking(row.numpy(), int(i)) for row, i in zip(batch.input_ids.cpu(), batch.indices, strict=True)]
     inputs, labels = (torch.from_numpy(np.stack(side)).to(batch.input_ids.device) for side in zip(*masked, strict=True))
-    total, correct, _ = summed_cross_entropy(model, labels, input_ids=inputs)
+    total, correct, _ = summed_cross_entropy(model, labels, z_loss=z_loss, input_ids=inputs)
     return Loss(total, int((labels != IGNORED).sum()), {"accuracy": correct})
 
 

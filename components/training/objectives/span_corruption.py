@@ -12,7 +12,7 @@ from components.recipe import TrainPhase
 from components.training.batch import Batch, padded
 from components.training.draws import Draws
 from components.training.losses import summed_cross_entropy
-from components.training.objectives.base import IGNORED, Loss, Objective
+from components.training.objectives.base import IGNORED, Loss, Objective, z_loss_of
 from components.training.vocabulary import Vocabulary
 
 HIDDEN = 0.15
@@ -70,7 +70,7 @@ def _cut(total: int, parts: int, draws: Draws) -> np.ndarray:
 
 
 def settings(phase: TrainPhase, samples: Samples) -> dict[str, Any]:
-    """The corruption of a phase. Raises TrainingError where the tokenizer has too few sentinels."""
+    """The corruption and z-loss of a phase. Raises TrainingError where the tokenizer has too few sentinels."""
     vocabulary, context = Vocabulary.of(samples), samples.json("samples.json")["context"]
     _, needed = spans(context)
     if len(vocabulary.sentinels) < needed:
@@ -78,10 +78,10 @@ def settings(phase: TrainPhase, samples: Samples) -> dict[str, Any]:
             f"Phase {phase.name}: span_corruption of {context} tokens hides {needed} spans, and the tokenizer has "
             f"{len(vocabulary.sentinels)} sentinels <extra_id_N>: lower prepare.context or take another tokenizer."
         )
-    return {"corruption": Corruption(phase.seed, vocabulary)}
+    return {"corruption": Corruption(phase.seed, vocabulary), **z_loss_of(phase, samples)}
 
 
-def loss(model: nn.Module, batch: Batch, *, corruption: Corruption) -> Loss:
+def loss(model: nn.Module, batch: Batch, *, corruption: Corruption, z_loss: float = 0.0) -> Loss:
     """Cross-entropy summed over all that the decoder writes, in nats, and how much of it was the likeliest token."""
     pairs = [corruption(row.numpy(), int(i)) for row, i in zip(batch.input_ids.cpu(), batch.indices, strict=True)]
     device, pad = batch.input_ids.device, corruption.vocabulary.pad
@@ -92,7 +92,7 @@ def loss(model: nn.Module, batch: Batch, *, corruption: Corruption) -> Loss:
     decoder_inputs[:, 0] = pad
     mask = padded([np.ones_like(read) for read, _ in pairs], 0).to(device)
     read = {"input_ids": inputs, "attention_mask": mask, "decoder_input_ids": decoder_inputs, "use_cache": False}
-    total, correct, _ = summed_cross_entropy(model, labels, **read)
+    total, correct, _ = summed_cross_entropy(model, labels, z_loss=z_loss, **read)
     return Loss(total, int((labels != IGNORED).sum()), {"accuracy": correct})
 
 

@@ -9,8 +9,9 @@ import psutil
 import pytest
 
 from components import services
+from components.births import birth, is_alive
 from components.errors import InputError, ServiceError
-from components.services.processes import HOME, SERVICE, belonging, birth, is_alive, start, stop, tree
+from components.services.processes import HOME, SERVICE, belonging, start, stop, tree
 from components.services.site import Record, Site, site_of
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]

@@ -12,10 +12,11 @@ import psutil
 import pytest
 
 from components import services
+from components.births import birth
 from components.errors import ServiceError
 from components.services import ray
 from components.services.doctor import doctor
-from components.services.processes import belonging, birth
+from components.services.processes import belonging
 from components.services.site import site_of
 
 BIN = Path(sys.executable).parent

@@ -71,6 +71,23 @@ def test_loss_and_gradients_are_those_of_the_plain_model_in_float64(positions):
     assert fast(**inputs).logits.shape == (2, 300, 301)
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["in chunks", "whole logits"])
+def test_z_loss_is_in_the_gradient_and_not_in_the_value(whole):
+    """Against the formula of Chowdhery et al. 2022 in float64."""
+    ids, labels = batch()
+    model, plain = llama(), llama(torch.float64)
+    if whole:
+        model.config.logit_scale = 1.0  # as of a model that changes its logits further: they are not taken in chunks
+    loss, _, _ = summed_cross_entropy(model, labels, z_loss=0.1, input_ids=ids, use_cache=False)
+    logits = plain(input_ids=ids, use_cache=False).logits
+    expected = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    squares = logits.logsumexp(-1).square()[labels != IGNORED].sum()
+    found, reference = gradients_of(model, loss), gradients_of(plain, expected + 0.1 * squares)
+    for name, gradient in found.items():
+        assert (gradient - reference[name]).norm() <= 4e-6 * reference[name].norm(), name
+
+
 def test_in_bf16_the_loss_is_summed_in_fp32():
     ids, labels = batch()
     model = llama()

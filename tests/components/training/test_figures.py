@@ -28,6 +28,14 @@ def test_a_line_has_every_figure(configure, samples, run_train):
     assert f"{last['bits_per_byte']:.3f} bits/byte" in noted(last)
 
 
+def test_a_compiled_phase_says_what_compiling_took(configure, samples, run_train):
+    _, facts, reports = run_train(configure(tokens=5_000, compile=True), samples)
+    assert 0.1 < facts["warm_up_seconds"] < facts["seconds"]
+    assert f"{facts['warm_up_seconds']:.0f} s to compile" in noted(reports[-1])
+    _, facts, reports = run_train(configure(tokens=5_000), samples, name="eager")
+    assert "warm_up_seconds" not in {**facts, **reports[-1]}
+
+
 def test_flops_of_a_token_are_those_of_the_products(configure, samples):
     """Against torch's own count, which takes attention without its mask, and norms and embeddings for no work."""
     model, loader = fresh_model(configure(), samples), Loader(samples, batch_size=4, seed=0)

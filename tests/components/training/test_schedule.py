@@ -54,6 +54,8 @@ def test_a_phase_of_one_step_has_a_rate():
         ({"schedule": "wsd", "final_learning_rate": 0.0}, "final_learning_rate must be above 0"),
         ({"batch_size": 8, "micro_batch_size": 9}, "micro_batch_size 9 is more than batch_size 8"),
         ({"isolate_documents": True, "objective": "sft"}, "isolate_documents is for the objective causal_lm, not"),
+        ({"z_loss": 1e-4, "objective": "dpo"}, "z_loss is for the objective causal_lm or masked_lm or .*, not for dpo"),
+        ({"z_loss": float("nan")}, "z_loss"),
         ({"pack_chats": True}, "pack_chats is for the objective sft, not for causal_lm"),
         ({"optimizer": "sgd"}, "Input should be 'adamw' or 'muon'"),
         ({"beta": 0}, "greater than 0"),

@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from components.recipe import TrainPhase
+from components.recipe.phase import PREDICTING_TOKENS
 from components.training.draws import Draws
 from components.training.group import Group
 from components.training.objectives import objectives
@@ -69,6 +70,22 @@ def test_gradient_of_micro_batches_is_that_of_the_batch(case, name, batch_size, 
         n: int(m) for n, m in whole.metric_sums.items() if n == "accuracy"
     }
     assert (gradients(this.model) - expected).norm() < 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize("name", PREDICTING_TOKENS)
+def test_z_loss_reaches_every_objective_that_predicts_tokens(case, name):
+    """Its value stays; its gradient is beside that of the cross-entropy, in proportion to its weight."""
+    found = []
+    for weight in (0.0, 0.1, 0.2):
+        this = case(name, z_loss=weight)
+        this.model.zero_grad(set_to_none=True)
+        loss = this.loss(this.loader.batch(0))
+        loss.loss_sum.backward()
+        found.append((loss.loss_sum.item(), gradients(this.model)))
+    (value, plain), (once_value, once), (_, twice) = found
+    assert once_value == value
+    assert (once - plain).norm() > 0.01 * plain.norm()
+    assert (2 * (once - plain) - (twice - plain)).norm() < 1e-4 * plain.norm()
 
 
 def test_the_answer_about_a_picture_is_predicted_as_transformers_does(case):
