@@ -2,8 +2,10 @@
 
     checkpoints/step-00000120/   model.safetensors, optimizer.safetensors, state.json, manifest.json
 
-A checkpoint becomes visible by one rename. The newest that agrees with its manifest is resumed; one that does not is
-set aside as step-00000120.bad, with a warning, and the one before it is tried.
+Where a model lies in shards each worker writes its own, as model-00001-of-00004.safetensors and so on, into one folder,
+and rank 0 waits for what all of them say of their files. A checkpoint becomes visible by one rename. The newest that
+agrees with its manifest is resumed; one that does not is set aside as step-00000120.bad, with a warning, and the one
+before it is tried.
 """
 
 import json
@@ -16,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from components.artifacts import Report
 from components.digests import canonical, digest, file_digest
 from components.errors import TrainingError
 from components.faults import point
+from components.training.pieces import Part, Pieces, Tensors
 from components.training.tensorfile import write_tensors
 
-NEEDED = {"model.safetensors", "optimizer.safetensors", "state.json"}
+NEEDED = {"model", "optimizer", "state"}
+"""What files are called, whole or in parts, before what follows."""
 NAME = re.compile(r"step-\d{8}")
-Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -57,30 +59,67 @@ class Checkpoint:
     folder: Path
     state: State
 
+    @classmethod
+    def of_step(cls, checkpoints: Path, step: int) -> "Checkpoint":
+        """That of a `step`, which another worker has compared with its manifest."""
+        folder = checkpoints / _name(step)
+        return cls(folder, read_state(folder))
+
+    def pieces(self, name: str) -> Pieces:
+        """The tensors of `name`, model or optimizer, of which any part can be read."""
+        return Pieces(sorted(path for path in self.folder.glob("*.safetensors") if _kind(path.name) == name))
+
     def tensors(self, name: str) -> dict[str, torch.Tensor]:
-        """The tensors of `name`: model or optimizer."""
-        return load_file(self.folder / f"{name}.safetensors")
+        """The tensors of `name`, model or optimizer, whole."""
+        pieces = self.pieces(name)
+        return {tensor: pieces.read(tensor) for tensor in pieces.shapes()}
 
 
 def write(checkpoints: Path, state: State, files: Mapping[str, Tensors]) -> None:
     """Write the checkpoint of `state` with the tensors of each NAME in `files` as NAME.safetensors. Raises OSError."""
-    final = checkpoints / _name(state.step)
-    partial = checkpoints / f".{final.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    folder = begin(checkpoints, state.step)
+    commit(folder, state, write_part(folder, Part(files)))
+
+
+def begin(checkpoints: Path, step: int, token: int = 0) -> Path:
+    """Make the folder into which all workers write the checkpoint of `step`. Raises OSError."""
+    folder = partial(checkpoints, step, token)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     point("checkpoint.begun")
-    digests = {f"{n}.safetensors": write_tensors(partial / f"{n}.safetensors", files[n]) for n in sorted(files)}
-    (partial / "state.json").write_bytes(canonical(asdict(state)))
-    digests["state.json"] = file_digest(partial / "state.json")
-    content = {n: {"sha256": sha256, "size": (partial / n).stat().st_size} for n, sha256 in digests.items()}
-    (partial / "manifest.json").write_bytes(canonical({"files": content, "digest": digest(content)}))
-    for path in [*partial.iterdir(), partial]:
+    return folder
+
+
+def partial(checkpoints: Path, step: int, token: int) -> Path:
+    """That folder. The `token` keeps out who writes for an attempt that has ended."""
+    return checkpoints / f".{_name(step)}.{token:x}.partial"
+
+
+def write_part(folder: Path, part: Part) -> dict[str, str]:
+    """Write the files of `part` into `folder`; returns the SHA-256 of each by its name. Raises OSError."""
+    suffix = f"-{part.number + 1:05d}-of-{part.of:05d}" if part.of > 1 else ""
+    digests = {}
+    for name in sorted(part.files):
+        path = folder / f"{name}{suffix}.safetensors"
+        digests[path.name] = write_tensors(path, part.files[name], part.metadata(name))
+        _sync(path)
+    return digests
+
+
+def commit(folder: Path, state: State, digests: Mapping[str, str]) -> None:
+    """Make a checkpoint of `folder`, in which all files of `digests` are. Raises OSError."""
+    (folder / "state.json").write_bytes(canonical(asdict(state)))
+    whole = {**digests, "state.json": file_digest(folder / "state.json")}
+    content = {n: {"sha256": sha256, "size": (folder / n).stat().st_size} for n, sha256 in whole.items()}
+    (folder / "manifest.json").write_bytes(canonical({"files": content, "digest": digest(content)}))
+    for path in (folder / "state.json", folder / "manifest.json", folder):
         _sync(path)
     point("checkpoint.written")
+    final = folder.parent / _name(state.step)
     if final.exists():
         shutil.rmtree(final)
-    partial.rename(final)
-    _sync(checkpoints)
+    folder.rename(final)
+    _sync(folder.parent)
     point("checkpoint.committed")
 
 
@@ -131,7 +170,7 @@ def damage(folder: Path) -> str | None:
             return "manifest.json does not have its own digest"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"manifest.json cannot be read: {type(error).__name__} {error}"
-    if odd := sorted(NEEDED - files.keys() | {p.name for p in folder.iterdir()} ^ {*files, "manifest.json"}):
+    if odd := sorted(NEEDED - set(map(_kind, files)) | {p.name for p in folder.iterdir()} ^ {*files, "manifest.json"}):
         return f"{odd[0]} is {'not in manifest.json' if (folder / odd[0]).exists() else 'missing'}"
     try:
         for name, expected in files.items():
@@ -144,6 +183,11 @@ def damage(folder: Path) -> str | None:
     except (OSError, ValueError, TypeError) as error:
         return f"it cannot be read: {error}"
     return None if step == step_of(folder) else f"state.json is of step {step}"
+
+
+def _kind(file: str) -> str:
+    """model of model.safetensors and of model-00001-of-00004.safetensors."""
+    return file.partition(".")[0].partition("-")[0]
 
 
 def _name(step: int) -> str:

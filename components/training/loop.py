@@ -1,8 +1,9 @@
 """The training loop: the same for every objective, for one process and for many.
 
 Every worker takes its share of each batch, in micro-batches where the phase says so; their gradients add up, and all
-make the same step. How the model lies in the workers is the business of `components.training.parallel`. Only rank 0 reads
-and writes checkpoints and progress; what it resumes from reaches the others by broadcast.
+make the same step. How the model lies in the workers is the business of `components.training.parallel`. Only rank 0
+writes progress, makes checkpoints and says which one to resume from. What it holds reaches the others by broadcast; where
+the model lies in shards each worker writes and reads its own.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from torch import nn
 
 from components.training.arithmetic import seed_draws
 from components.training.batch import Batch
-from components.training.checkpoint import Checkpoint
+from components.training.checkpoint import Checkpoint, partial
 from components.training.config import Job
 from components.training.figures import Figures
 from components.training.group import Group
@@ -29,7 +30,7 @@ from components.training.progress import Line
 from components.training.record import Record
 from components.training.schedule import learning_rate
 from components.training.texts import sample_of_text
-from components.training.writer import CheckpointWriter
+from components.training.writer import PartWriter
 
 
 class Loop:
@@ -53,7 +54,7 @@ class Loop:
         self.reference = self.parallel.frozen(frozen) if frozen else None
         self.guard = Guard(phase)
         self.tokens, self.loss = 0, 0.0
-        self.writer: CheckpointWriter | None = None
+        self.writer: PartWriter | None = None
 
     def run(self) -> None:
         """Train from the newest checkpoint to the last step, and leave a checkpoint of it. Raises TrainingError."""
@@ -77,6 +78,7 @@ class Loop:
                 due = record is not None and record.due(self.phase.checkpoint_seconds)
                 if step == self.total or self.group.agreed(due):
                     self.save(record, step)
+            self.written(record)
 
     def record(self) -> Record:
         """What rank 0 does beside training."""
@@ -130,10 +132,23 @@ class Loop:
 
     def save(self, record: Record | None, step: int) -> None:
         """Begin to write the checkpoint after `step` steps; every worker takes part."""
-        files = self.parallel.state()
+        token = torch.tensor(record.writer.begin(step) if record else 0)
+        if self.parallel.num_parts > 1:
+            self.group.share(token)
+        part = self.parallel.part()
         if record:
             self.writer = record.writer
-            record.save(step, self.loss, self.tokens, self.guard.losses, files)
+            record.save(step, self.loss, self.tokens, self.guard.losses, part, int(token))
+        elif self.parallel.num_parts > 1:
+            self.writer = self.writer or PartWriter()
+            self.writer.submit(partial(self.job.checkpoints, step, int(token)), part)
+
+    def written(self, record: Record | None) -> None:
+        """Wait until the others' parts of the last checkpoint are there; where one is not, everyone raises."""
+        if self.writer and not record:
+            self.writer.wait()
+        if self.parallel.num_parts > 1:
+            self.group.meet()
 
     def resume(self, record: Record | None) -> int:
         """Bring all workers to rank 0's newest checkpoint, or its first weights; returns the steps done."""
@@ -143,13 +158,15 @@ class Loop:
 
     def restore(self, found: Checkpoint | None) -> int:
         """Bring all workers to rank 0's checkpoint `found`, or its first weights; returns the steps done."""
-        done = torch.zeros(2, dtype=torch.int64)  # steps and tokens
+        done = torch.zeros(3, dtype=torch.int64)  # steps, tokens, and whether there is a checkpoint
         if found:
-            done[0], done[1], self.loss = found.state.step, found.state.tokens, found.state.loss
+            done[0], done[1], done[2], self.loss = found.state.step, found.state.tokens, 1, found.state.loss
             self.guard.put_losses(found.state.losses)
         memory = self.guard.memory()
         self.group.share(done, memory)
         self.guard.remember(memory)
-        step, self.tokens = done.tolist()
+        step, self.tokens, there = done.tolist()
+        if there and self.parallel.num_parts > 1:  # then each reads what it has a part of
+            found = found or Checkpoint.of_step(self.job.checkpoints, step)
         self.parallel.restore(found, self.guard.updates(step))
         return step

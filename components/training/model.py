@@ -1,6 +1,6 @@
 """The model that a phase starts from: fresh, or with the weights of an earlier export."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,20 +77,18 @@ def exported_weights(folder: Path, architecture: type[nn.Module]) -> dict[str, t
 
 def put_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
     """Copy `weights` into `model`: exactly the parameters it trains, shared ones once. Raises TrainingError."""
-    check_weights(model, weights, where)
+    check_shapes(model, {name: tuple(tensor.shape) for name, tensor in weights.items()}, where)
     with torch.no_grad():
         for name, parameter in trained(model).items():
             parameter.copy_(weights[name])
 
 
-def check_weights(model: nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
-    """Refuse `weights` that are not exactly what `model` trains. Raises TrainingError."""
+def check_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Refuse weights of such `shapes` where they are not exactly what `model` trains. Raises TrainingError."""
     parameters = trained(model)
-    if weights.keys() != parameters.keys():
-        odd = sorted(weights.keys() ^ parameters.keys())
+    if shapes.keys() != parameters.keys():
+        odd = sorted(shapes.keys() ^ parameters.keys())
         raise TrainingError(f"The weights in {where} are of another architecture: {', '.join(odd[:3])} differ.")
     for name, parameter in parameters.items():
-        if weights[name].shape != parameter.shape:
-            raise TrainingError(
-                f"{name} in {where} has the shape {tuple(weights[name].shape)}, here {tuple(parameter.shape)}."
-            )
+        if shapes[name] != parameter.shape:
+            raise TrainingError(f"{name} in {where} has the shape {shapes[name]}, here {tuple(parameter.shape)}.")

@@ -1,4 +1,4 @@
-"""What rank 0 does beside training: it alone reads and writes checkpoints and progress."""
+"""What rank 0 does beside training: it alone makes and chooses checkpoints, and writes progress."""
 
 import shutil
 import time
@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import Any
 
 from components.errors import TrainingError
-from components.training.checkpoint import Checkpoint, State, Tensors, newest_verified, step_of, whole
+from components.training.checkpoint import Checkpoint, State, newest_verified, step_of, whole
 from components.training.config import Job
 from components.training.figures import Figures
 from components.training.lock import sole_writer
+from components.training.pieces import Part
 from components.training.progress import Line, ProgressWriter
 from components.training.writer import CheckpointWriter
 
@@ -83,8 +84,8 @@ class Record:
         """Whether the next checkpoint should be taken: never while one is being written."""
         return time.monotonic() - self._saved >= checkpoint_seconds and not self.writer.busy
 
-    def save(self, step: int, loss: float, tokens: int, losses: Iterable[float], files: dict[str, Tensors]) -> None:
-        """Begin to write the checkpoint after `step` steps. Raises TrainingError where the one before failed."""
+    def save(self, step: int, loss: float, tokens: int, losses: Iterable[float], part: Part, token: int) -> None:
+        """Begin to write the checkpoint after `step` steps, of which `token` is the name's. Raises TrainingError."""
         self._saved = time.monotonic()
         state = State(step, loss, tokens, self.seconds, self.job.digest, list(losses), list(self.skips))
-        self.writer.submit(state, files)
+        self.writer.save(state, part, token)

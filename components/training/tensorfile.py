@@ -26,10 +26,11 @@ PIECE = 4 * 2**20
 """Bytes that are hashed and written at once: they are still in the processor's cache when they are written."""
 
 
-def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> str:
     """Write `tensors` (on the CPU) to `path` as safetensors; returns the SHA-256 (hex) of the bytes. Raises OSError."""
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # so that all data is aligned
-    header, end = {}, 0
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
     for name in names:
         tensor = tensors[name]
         start, end = end, end + tensor.nbytes

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from components.training.checkpoint import State, write
+from components.training.pieces import Part
 from components.training.writer import CheckpointWriter
 
 RUNS, PARAMETERS, PIECES = 15, 12_600_000, 50
@@ -50,7 +51,7 @@ def main() -> None:
                 step()
                 alone = time.perf_counter() - started
                 started = time.perf_counter()
-                writer.submit(state, files)
+                writer.save(state, Part(files), writer.begin(number))
                 written = threading.Thread(target=lambda: (writer.wait(), ends.append(time.perf_counter())))
                 written.start()
                 step()

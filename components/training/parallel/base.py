@@ -9,10 +9,11 @@ from torch import nn
 
 from components.recipe import TrainPhase
 from components.training.batch import Batch
-from components.training.checkpoint import Checkpoint, Tensors
+from components.training.checkpoint import Checkpoint
 from components.training.group import Group
 from components.training.loader import Loader
 from components.training.objectives.base import Loss
+from components.training.pieces import Part
 
 
 @dataclass
@@ -37,6 +38,8 @@ class Parallel(ABC):
     """
 
     optimizer: torch.optim.Optimizer
+    num_parts = 1
+    """In how many parts a checkpoint is written, each by a worker of its own: all by rank 0, or one by each."""
 
     def __init__(self, phase: TrainPhase, model: nn.Module, metrics: Sequence[str], group: Group) -> None:
         self.phase, self.model, self.metrics, self.group = phase, model, metrics, group
@@ -73,12 +76,15 @@ class Parallel(ABC):
         """Multiply the gradient."""
 
     @abstractmethod
-    def state(self) -> dict[str, Tensors]:
-        """Weights and moments by file and name, each whole, on rank 0; every worker takes part."""
+    def part(self) -> Part:
+        """This worker's part of the weights and moments that a checkpoint has; all of it, where there is one part."""
 
     @abstractmethod
     def restore(self, found: Checkpoint | None, updates: int) -> None:
-        """Bring everyone to rank 0's checkpoint `found`, after so many updates; or to its first weights, without one."""
+        """Bring everyone to the checkpoint `found`, after so many updates; or to rank 0's first weights, without one.
+
+        Where a checkpoint is one part, only rank 0 has it.
+        """
 
     def numbers(self, found: Loss, num_tokens: int) -> list[float]:
         """The sums of a micro-batch as numbers, to be added up."""

@@ -6,13 +6,14 @@ from torch import nn
 
 from components.recipe import TrainPhase
 from components.training.adapters import trained
-from components.training.checkpoint import Checkpoint, Tensors
+from components.training.checkpoint import Checkpoint
 from components.training.flat import FlatModel
 from components.training.group import Group
 from components.training.model import put_weights
 from components.training.objectives.base import Loss
 from components.training.optimizers import make_optimizer
 from components.training.parallel.base import Parallel, Sums, sums_of
+from components.training.pieces import Part
 
 
 class Replicated(Parallel):
@@ -50,10 +51,10 @@ class Replicated(Parallel):
         """Multiply the vector."""
         self.flat.gradients.mul_(factor)
 
-    def state(self) -> dict[str, Tensors]:
-        """Views, not copies."""
+    def part(self) -> Part:
+        """All of it."""
         model = {name: parameter.detach() for name, parameter in trained(self.model).items()}
-        return {"model": model, "optimizer": self.flat.moments()}
+        return Part({"model": model, "optimizer": self.flat.moments()})
 
     def restore(self, found: Checkpoint | None, updates: int) -> None:
         """Rank 0's vectors go to all."""

@@ -2,12 +2,11 @@
 
 Weights, gradients and optimizer state lie in shards: over the data workers by `fully_shard`, which gathers one layer at a
 time, and within a layer over the tensor workers, which compute each their part of its heads and of its MLP. Workers
-are a mesh (data, tensor); neighbours share a layer, as they do on one machine. A checkpoint has whole tensors under
-their usual names, so it can be gone on from with any other division.
+are a mesh (data, tensor); neighbours share a layer, as they do on one machine. Each worker writes its shards of a
+checkpoint, under the tensors' usual names and with their places, so it can be gone on from with any other division.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -18,13 +17,14 @@ from torch.distributed.tensor._utils import compute_local_shape_and_global_offse
 
 from components.recipe import TrainPhase
 from components.training.adapters import trained
-from components.training.checkpoint import Checkpoint, Tensors
+from components.training.checkpoint import Checkpoint
 from components.training.group import Group
-from components.training.model import check_weights
+from components.training.model import check_shapes
 from components.training.objectives.base import Loss
 from components.training.optimizers import BETAS, EPSILON
 from components.training.parallel.base import Parallel, Sums, sums_of
 from components.training.parallel.tensor import divide_layers
+from components.training.pieces import Part, Place
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -42,6 +42,7 @@ class Sharded(Parallel):
         self.shards = {name: Shard(parameter) for name, parameter in trained(model).items()}
         self.optimizer = adamw(list(self.shards.values()), phase)
         self.sums = torch.zeros(3 + len(metrics))
+        self.num_parts = group.world_size
 
     def frozen(self, model: nn.Module) -> nn.Module:
         """Shard it in the same way."""
@@ -78,33 +79,44 @@ class Sharded(Parallel):
         for part in self.shards.values():
             part.gradient.mul_(factor)
 
-    def state(self) -> dict[str, Tensors]:
-        """Gathered one tensor at a time; only rank 0 keeps them, and none on its GPU."""
-        model: dict[str, torch.Tensor] = {}
-        moments: dict[str, torch.Tensor] = {}
+    def part(self) -> Part:
+        """This worker's shards, but for those that a worker before it has as well."""
+        files: dict[str, dict[str, torch.Tensor]] = {"model": {}, "optimizer": {}}
+        places: dict[str, Place] = {}
         for name, part in self.shards.items():
-            model[name] = part.whole(part.own).cpu()
+            if not part.own.numel() or not self._is_first(part):
+                continue
+            files["model"][name] = part.own.detach()
             for moment in MOMENTS:
-                moments[f"{moment}.{name}"] = part.whole(self.optimizer.state[part.own][moment]).cpu()
-            if self.group.rank:
-                model.clear()
-                moments.clear()
-        return {"model": model, "optimizer": moments}
+                files["optimizer"][f"{moment}.{name}"] = self.optimizer.state[part.own][moment]
+            places |= dict.fromkeys([name, *(f"{moment}.{name}" for moment in MOMENTS)], part.place())
+        return Part(files, places, self.group.rank, self.num_parts)
 
     def restore(self, found: Checkpoint | None, updates: int) -> None:
-        """Rank 0's tensors go to all, one at a time, and each keeps its shard."""
-        if not self.group.agreed(found is not None):
+        """Each reads its own shards."""
+        if found is None:
             return  # the first weights are shared already
-        model = found.tensors("model") if found else {}
-        moments = found.tensors("optimizer") if found else {}
-        if found:
-            check_weights(self.model, model, str(found.folder))
+        model, moments = found.pieces("model"), found.pieces("optimizer")
+        check_shapes(self.model, model.shapes(), str(found.folder))
         for name, part in self.shards.items():
             state = self.optimizer.state[part.own]
             state["step"].fill_(updates)
-            part.put(model.get(name), part.own, self.group)
+            offset, shape = part.place().offset, part.own.shape
+            with torch.no_grad():
+                part.own.copy_(model.read(name, offset, shape))
             for moment in MOMENTS:
-                part.put(moments.get(f"{moment}.{name}"), state[moment], self.group)
+                state[moment].copy_(moments.read(f"{moment}.{name}", offset, shape))
+
+    def _is_first(self, part: "Shard") -> bool:
+        """Whether no worker before this one has the same shard."""
+        mesh = part.parameter.device_mesh
+        copied = [
+            at
+            for at, how in zip(mesh.get_coordinate() or (), part.parameter.placements, strict=True)
+            if how.is_replicate()
+        ]
+        whole_mesh = mesh.ndim == self.mesh.ndim
+        return not any(copied) and (whole_mesh or self.mesh["tensor"].get_local_rank() == 0)
 
     def _copies(self, part: "Shard") -> int:
         """On how many workers each element of a parameter lies."""
@@ -130,23 +142,11 @@ class Shard:
         found = self.parameter.grad
         self.own.grad = found.to_local() if isinstance(found, DTensor) else torch.zeros_like(self.own)
 
-    def whole(self, own: torch.Tensor) -> torch.Tensor:
-        """The whole of what every worker has its part `own` of."""
+    def place(self) -> Place:
+        """Where it lies in the whole."""
         like = self.parameter
-        placed: dict[str, Any] = {"shape": like.shape, "stride": like.stride()}
-        found: torch.Tensor = DTensor.from_local(
-            own.detach(), like.device_mesh, like.placements, **placed
-        ).full_tensor()
-        return found
-
-    @torch.no_grad()
-    def put(self, whole: torch.Tensor | None, own: torch.Tensor, group: Group) -> None:
-        """Give every worker its part of the `whole` that rank 0 has."""
-        like = self.parameter
-        whole = own.new_empty(like.shape) if whole is None else whole.to(own.device)
-        group.share(whole)
-        shape, offset = compute_local_shape_and_global_offset(like.shape, like.device_mesh, like.placements)
-        own.copy_(whole[tuple(slice(start, start + length) for start, length in zip(offset, shape, strict=True))])
+        _, offset = compute_local_shape_and_global_offset(like.shape, like.device_mesh, like.placements)
+        return Place(tuple(offset), tuple(like.shape))
 
 
 def adamw(shards: Sequence[Shard], phase: TrainPhase) -> torch.optim.AdamW:

@@ -1,6 +1,7 @@
 """Other numbers of workers, also in the middle of a phase: the same samples, losses and, where promised, bits."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from components.recipe import TrainPhase, identity_fields
-from components.training.checkpoint import newest_verified
+from components.training.checkpoint import newest_verified, whole
 from components.training.config import Job
 from components.training.tree import TreeSum, leaves, shards_of
 
@@ -20,16 +21,21 @@ SHARDED = {"reproducible": False, "parallel": "fsdp"}
 
 @pytest.fixture
 def gang(samples, tmp_path):
-    """Run phases with changing workers, in one process group after the other: {name: (config, [(workers, until)...])}."""
+    """Run phases with changing workers, in one process group after the other: {name: (config, [(workers, until)...])}.
 
-    def run(phases):
+    With a fault, a worker is killed there, and what is left is looked at.
+    """
+
+    def run(phases, fault=""):
         plan = []
         for name, (config, groups) in phases.items():
             described = Job(config, samples, None, tmp_path / name).as_json()
             trace = str(tmp_path / f"{name}.jsonl")
             plan += [{"job": described, "workers": w, "until": until, "trace": trace} for w, until in groups]
         (tmp_path / "plan.json").write_text(json.dumps(plan))
-        subprocess.run([sys.executable, GANG, tmp_path / "plan.json"], check=True)
+        environment = {**os.environ, "HEADWATER_FAULT": fault}
+        done = subprocess.run([sys.executable, GANG, tmp_path / "plan.json"], env=environment)
+        assert bool(done.returncode) == bool(fault)
         return {name: Done(Job(config, samples, None, tmp_path / name)) for name, (config, _) in phases.items()}
 
     return run
@@ -109,6 +115,22 @@ def test_shards_give_the_losses_of_one_process_and_change_hands(configure, gang)
         assert many.tensors.keys() == one.tensors.keys()
         for tensor, expected in one.tensors.items():
             assert torch.allclose(many.tensors[tensor], expected, atol=1e-4), (name, tensor)
+
+
+def test_every_worker_writes_its_shards_and_one_that_is_killed_costs_no_bit(configure, gang, tmp_path):
+    """Killed when its files are there and rank 0 has not heard of them: of that checkpoint nothing is used."""
+    config = configure(batch_size=12, tokens=STEPS * 12 * 64, checkpoint_seconds=1e-6, num_workers=2, parallel="fsdp")
+    plain = gang({"plain": (config, [(2, STEPS)])})["plain"]
+    newest = whole(tmp_path / "plain" / "checkpoints")[-1]
+    sizes = {path.name: path.stat().st_size for path in newest.glob("*.safetensors")}
+    assert set(sizes) == {f"{name}-0000{n}-of-00002.safetensors" for name in ("model", "optimizer") for n in (1, 2)}
+    assert max(sizes.values()) < 0.6 * sum(size for name, size in sizes.items() if name.startswith("optimizer"))
+    killed = gang({"killed": (config, [(2, STEPS)])}, fault="checkpoint.part_written:3")["killed"]
+    assert 0 < killed.step < STEPS
+    again = gang({"killed": (config, [(2, STEPS)])})["killed"]
+    assert again.step == STEPS
+    assert all(torch.equal(tensor, plain.tensors[name]) for name, tensor in again.tensors.items())
+    assert not list((tmp_path / "killed" / "checkpoints").glob(".step-*"))
 
 
 def test_the_number_of_workers_is_identity_unless_it_changes_nothing(configure):

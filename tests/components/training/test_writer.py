@@ -21,6 +21,7 @@ from components.training.config import Job
 from components.training.group import Group
 from components.training.lock import sole_writer
 from components.training.loop import Loop
+from components.training.pieces import Part
 from components.training.tensorfile import write_tensors
 from components.training.writer import CheckpointWriter
 
@@ -55,9 +56,9 @@ def gate(monkeypatch):
     opened = threading.Event()
     whole_write = checkpoint.write_tensors
 
-    def late(path, given):
+    def late(path, *given):
         assert opened.wait(60)
-        return whole_write(path, given)
+        return whole_write(path, *given)
 
     monkeypatch.setattr(checkpoint, "write_tensors", late)
     yield opened
@@ -85,7 +86,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, gate, slow_cop
     """The state changes under the writer's hands, and the checkpoint has it as it was."""
     given = tensors(1.0)
     writer = CheckpointWriter(tmp_path, keep_last=2, keep_best=0)
-    writer.submit(state(3), given)
+    writer.save(state(3), Part(given), writer.begin(3))
     writer.wait_for_copy()
     given["model"]["w"].fill_(2.0)
     assert writer.busy
@@ -122,7 +123,9 @@ def test_resuming_from_an_asynchronous_checkpoint_is_resuming_from_a_synchronous
                 if step == 6:
                     now = State(7, first.loss, first.tokens, 0.0, first.job.digest, list(first.guard.losses))
                     first.save(record, 7)
-                    synchronous = {n: {k: t.clone() for k, t in f.items()} for n, f in first.parallel.state().items()}
+                    synchronous = {
+                        n: {k: t.clone() for k, t in f.items()} for n, f in first.parallel.part().files.items()
+                    }
             gate.set()
         write(tmp_path / "synchronous" / "checkpoints", now, synchronous)
         assert steps(tmp_path / "asynchronous" / "checkpoints") == [7]
@@ -134,7 +137,7 @@ def test_resuming_from_an_asynchronous_checkpoint_is_resuming_from_a_synchronous
 def test_the_newest_and_the_best_are_kept(tmp_path):
     writer = CheckpointWriter(tmp_path, keep_last=2, keep_best=1)
     for step, loss in ((10, 3.0), (20, 1.0), (25, 2.0), (31, 2.3), (33, 2.5), (35, 2.2)):
-        writer.submit(state(step, loss), tensors())
+        writer.save(state(step, loss), Part(tensors()), writer.begin(step))
     writer.wait()
     assert steps(tmp_path) == [20, 25, 33, 35]  # the best, one from before what may be skipped, the last
 
