@@ -1,7 +1,8 @@
 """An elastic phase on several nodes, each a raylet on this machine: `python tests/support/raylets.py JOB.json OUT`.
 
-Two nodes of two CPUs; the second is killed when a third of the steps are done, and another comes when two thirds are.
-Prints one JSON line for each line of progress, and then the facts.
+Two nodes of two CPUs; the second is killed when a fifth of the steps are done, and another comes soon after, for which
+it takes half a minute, in which a small model makes many steps. Prints one JSON line for each line of progress, and
+then the facts.
 """
 
 import json
@@ -12,12 +13,14 @@ from typing import Any
 
 os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0")
 
+import ray._private.utils
 from ray.cluster_utils import Cluster
 
 from components.training import distributed
 from components.training.config import Job
 from components.training.train import train
 
+ray._private.utils.set_sigterm_handler = lambda handler: None  # only a main thread may, and progress comes in another
 NODE = {"num_cpus": 2, "object_store_memory": 2**27, "include_dashboard": False}
 
 
@@ -33,10 +36,10 @@ def main(described: Path, out: Path) -> None:
     def report(line: dict[str, Any]) -> None:
         print(json.dumps(line), flush=True)
         done = line.get("done", 0) / line.get("total", 1)
-        if done > 1 / 3 and len(nodes) == 1:
+        if done > 0.2 and len(nodes) == 1:
             cluster.remove_node(nodes[0], allow_graceful=False)
             nodes.append(None)
-        if done > 2 / 3 and len(nodes) == 2:
+        if done > 0.25 and len(nodes) == 2:
             nodes.append(added(cluster))
 
     try:

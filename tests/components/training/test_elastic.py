@@ -16,10 +16,11 @@ RAYLETS = Path(__file__).parents[2] / "support" / "raylets.py"
 
 
 @pytest.mark.slow
-def test_a_phase_goes_on_when_nodes_are_lost_and_added(configure, samples, tmp_path):
+@pytest.mark.parametrize("parallel", ["replicated", "fsdp"])
+def test_a_phase_goes_on_when_nodes_are_lost_and_added(configure, samples, tmp_path, parallel):
     """Four workers, two after a node was killed, more when another comes: the losses are those of one process."""
-    phase = {"batch_size": 12, "tokens": 1500 * 12 * 64, "checkpoint_seconds": 1, "learning_rate": 3e-4}
-    job = Job(configure(**phase, num_workers=(1, 4)), samples, None, tmp_path / "elastic")
+    phase = {"batch_size": 12, "tokens": 3000 * 12 * 64, "checkpoint_seconds": 1, "learning_rate": 3e-4}
+    job = Job(configure(**phase, num_workers=(1, 4), parallel=parallel), samples, None, tmp_path / "elastic")
     (tmp_path / "job.json").write_text(json.dumps(job.as_json()))
     for name in ("out", "alone"):
         (tmp_path / name).mkdir()
@@ -33,7 +34,7 @@ def test_a_phase_goes_on_when_nodes_are_lost_and_added(configure, samples, tmp_p
 
     alone = train(configure(**phase), samples, None, out=tmp_path / "alone", scratch=tmp_path / "one", report=keep)
     steps = [line for line in lines if "done" in line]
-    assert facts["steps"] == alone["steps"] == steps[-1]["done"] == 1500
+    assert facts["steps"] == alone["steps"] == steps[-1]["done"] == 3000
     assert facts["tokens"] == alone["tokens"]
     assert steps[0]["workers"] == 4
     assert 2 in {line["workers"] for line in steps}
