@@ -1,5 +1,6 @@
 """How samples of each kind are read: which documents make a sample, and what a model sees of it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from components.training.batch import IGNORED, Row, joined
 from components.training.rows import best_fit
 
 
-class Kind:
+class Kind(ABC):
     """Samples of one kind, memory-mapped. `num_tokens` is what an epoch makes a model read."""
 
     def __init__(self, samples: Samples, described: dict[str, Any]) -> None:
@@ -23,13 +24,9 @@ class Kind:
         self._tokens = _mapped(samples.path / "tokens.bin", described["dtype"], described["num_tokens"])
         self._offsets = np.load(samples.path / "offsets.npy")
 
+    @abstractmethod
     def rows(self, numbers: Sequence[int]) -> list[Row]:
         """The rows of these samples."""
-        return [self.row(number) for number in numbers]
-
-    def row(self, number: int) -> Row:
-        """The row of one sample."""
-        raise NotImplementedError
 
     def tensors(self, numbers: Sequence[int]) -> dict[str, torch.Tensor]:
         """What these samples hold beside text."""
@@ -52,7 +49,19 @@ class Kind:
         return slice(int(self._offsets[document]), int(self._offsets[document + 1]))
 
 
-class Tokens(Kind):
+class OneByOne(Kind):
+    """Samples of a row each."""
+
+    def rows(self, numbers: Sequence[int]) -> list[Row]:
+        """One for each."""
+        return [self.row(number) for number in numbers]
+
+    @abstractmethod
+    def row(self, number: int) -> Row:
+        """The row of one sample."""
+
+
+class Tokens(OneByOne):
     """Running text: windows of context + 1 tokens over the whole stream."""
 
     def __init__(self, samples: Samples, described: dict[str, Any], *, isolate_documents: bool = False) -> None:
@@ -80,7 +89,7 @@ class Tokens(Kind):
         return range(int(first) - 1, min(int(last), self.num_documents))
 
 
-class Chats(Kind):
+class Chats(OneByOne):
     """One chat a sample; or packed, several in a row of at most `context` tokens."""
 
     def __init__(self, samples: Samples, described: dict[str, Any], *, pack_chats: bool = False) -> None:
@@ -123,7 +132,7 @@ class Preferences(Kind):
         return (2 * number, 2 * number + 1)
 
 
-class Arrays(Kind):
+class Arrays(OneByOne):
     """A text and arrays: NAME.npy for each name in `arrays` of samples.json, with a row for each document."""
 
     def __init__(self, samples: Samples, described: dict[str, Any]) -> None:
