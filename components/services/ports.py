@@ -39,12 +39,16 @@ def choose(usual: int | None, home: Path, taken: set[int]) -> int:
 
 
 @contextmanager
-def choosing() -> Iterator[None]:
-    """Held from the choice of a port until it is listened on, so that two homes never choose the same one."""
+def choosing(home: Path) -> Iterator[list[Path]]:
+    """Held from the choice of a port until it is listened on, so that two homes never choose the same one.
+
+    Gives the other homes that have chosen before: a port may be theirs although nobody listens on it yet.
+    """
     path = Path(tempfile.gettempdir()) / f"headwater-ports-{os.getuid()}.lock"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        others = [Path(line) for line in file.read().splitlines() if line != str(home) and Path(line).is_dir()]
+        yield others
+        file.seek(0)
+        file.truncate()
+        file.write("".join(f"{each}\n" for each in [*others, home]))

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
-from components.births import birth
+from components.births import birth, is_alive
 from components.errors import ServiceError
 from components.services import mlflow, ray, serve
 from components.services.engine import Engine
@@ -42,8 +42,8 @@ def up(home: Path, report: Say) -> dict[str, Service]:
         for name in sick:
             _clear(ENGINES[name], site)
         if _moving(site, sick):
-            stack.enter_context(choosing())
-            site = _with_ports(site, _moving(site, sick))
+            others = stack.enter_context(choosing(site.home))
+            site = _with_ports(site, _moving(site, sick), _promised(others))
             for name in ill(site) - sick:  # those that know the old address
                 _clear(ENGINES[name], site)
                 sick.add(name)
@@ -72,10 +72,22 @@ def _moving(site: Site, sick: set[str]) -> set[str]:
     return taken | (set(USUAL_PORTS) - set(site.records))
 
 
-def _with_ports(site: Site, names: set[str]) -> Site:
-    """`site` with free ports for `names`; a recorded one is kept where it is free."""
+def _promised(homes: list[Path]) -> set[int]:
+    """The ports of Serve in `homes` that are up: it listens only when there is something to serve."""
+    found: set[int] = set()
+    for home in homes:
+        with suppress(ServiceError):  # a record that cannot be read promises nothing
+            records = site_of(home).records
+            head, endpoint = records.get("ray"), records.get("serve")
+            if head and endpoint and is_alive(head.pid, head.born):
+                found |= set(endpoint.ports.values())
+    return found
+
+
+def _with_ports(site: Site, names: set[str], promised: set[int]) -> Site:
+    """`site` with free ports for `names`, none of them `promised`; a recorded one is kept where it is free."""
     records = dict(site.records)
-    taken = {port for name, record in records.items() if name not in names for port in record.ports.values()}
+    taken = promised | {port for name, record in records.items() if name not in names for port in record.ports.values()}
     for name in sorted(names):
         ports = dict(records[name].ports) if name in records else {}
         for purpose, usual in USUAL_PORTS[name].items():
