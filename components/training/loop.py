@@ -14,7 +14,8 @@ from torch import nn
 
 from components.training.arithmetic import seed_draws
 from components.training.batch import Batch
-from components.training.checkpoint import Checkpoint, partial
+from components.training.checkpoint import Checkpoint
+from components.training.commit import partial
 from components.training.config import Job
 from components.training.figures import Figures
 from components.training.group import Group

@@ -31,11 +31,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx, hidden, weight, bias, labels, z_loss):  # type: ignore[no-untyped-def]
         for_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         for_weight, for_bias = None, torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
-        total, correct = _precise(hidden.new_zeros(())), labels.new_zeros(())
-        for part in _chunks(len(labels), ELEMENTS // len(weight)):
+        total, correct = precise(hidden.new_zeros(())), labels.new_zeros(())
+        for part in chunks(len(labels), ELEMENTS // len(weight)):
             here = hidden[part]
             logits = linear(here, weight, bias)
-            for few in _cached(logits):
+            for few in cached_rows(logits):
                 loss, right = _take(logits[few], labels[part][few, None], z_loss)
                 total, correct = total + loss, correct + right
             if for_hidden is not None:
@@ -61,10 +61,10 @@ def _take(logits: torch.Tensor, wanted: torch.Tensor, z_loss: float) -> tuple[to
     top, right = logits.amax(-1, keepdim=True), logits.gather(1, wanted)
     likely = (right == top)[:, 0]  # of equal ones the first counts
     correct = (logits[likely].max(-1, keepdim=True).indices == wanted[likely]).sum()
-    found = torch.softmax(logits, -1, dtype=_precise(top).dtype)
+    found = torch.softmax(logits, -1, dtype=precise(top).dtype)
     # The likeliest token's probability is no less than one over the vocabulary: its logarithm is exact.
-    normaliser = _precise(top) - found.amax(-1, keepdim=True).log()
-    loss = (normaliser - _precise(right)).sum()
+    normaliser = precise(top) - found.amax(-1, keepdim=True).log()
+    loss = (normaliser - precise(right)).sum()
     if z_loss:
         found.mul_(1 + 2 * z_loss * normaliser)
     found.scatter_add_(1, wanted, found.new_full((1, 1), -1.0).expand_as(wanted))
@@ -72,55 +72,20 @@ def _take(logits: torch.Tensor, wanted: torch.Tensor, z_loss: float) -> tuple[to
     return loss, correct
 
 
-class _LabelLogs(torch.autograd.Function):
-    """The log-probability of each label (n,); backward computes the logits of a chunk again, as it needs them."""
-
-    @staticmethod
-    def forward(ctx, hidden, weight, bias, labels):  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(hidden, weight, bias, labels)
-        kind = hidden.device.type
-        ctx.precision = {"dtype": torch.get_autocast_dtype(kind), "enabled": torch.is_autocast_enabled(kind)}
-        logs = _precise(hidden.new_empty(len(labels)))
-        for part in _chunks(len(labels), ELEMENTS // len(weight)):
-            logits = linear(hidden[part], weight, bias)
-            for few in _cached(logits):
-                right = logits[few].gather(1, labels[part][few, None])[:, 0]
-                logs[part][few] = _precise(right) - _precise(logits[few]).logsumexp(-1)
-        return logs
-
-    @staticmethod
-    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        hidden, weight, bias, labels = ctx.saved_tensors
-        for_hidden, for_weight = torch.empty_like(hidden), torch.zeros_like(weight)
-        for_bias = None if bias is None else torch.zeros_like(bias)
-        with torch.autocast(hidden.device.type, **ctx.precision):  # which forward had, and backward has not by itself
-            for part in _chunks(len(labels), ELEMENTS // len(weight)):
-                logits = linear(hidden[part], weight, bias)
-                for few in _cached(logits):
-                    found = torch.softmax(logits[few], -1, dtype=gradient.dtype).neg_()
-                    wanted = labels[part][few, None]
-                    found.scatter_add_(1, wanted, found.new_ones((1, 1)).expand_as(wanted))
-                    logits[few] = found.mul_(gradient[part][few, None])
-                for_hidden[part] = linear(logits, weight.t())
-                for_weight += weight_gradient(logits, hidden[part])
-                if for_bias is not None:
-                    for_bias += logits.sum(0)
-        return for_hidden, for_weight, for_bias, None
-
-
-def _cached(logits: torch.Tensor) -> list[slice]:
+def cached_rows(logits: torch.Tensor) -> list[slice]:
     """Rows of `logits` (rows, vocabulary) that stay in a core's cache together, on a CPU."""
-    return _chunks(len(logits), CACHED // logits.shape[1] if logits.device.type == "cpu" else len(logits))
+    return chunks(len(logits), CACHED // logits.shape[1] if logits.device.type == "cpu" else len(logits))
 
 
-def _precise(logits: torch.Tensor) -> torch.Tensor:
+def precise(logits: torch.Tensor) -> torch.Tensor:
     """In fp32, or in float64 where the model computes in it."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _chunks(length: int, rows: int) -> list[slice]:
+def chunks(length: int, rows: int) -> list[slice]:
+    """Slices of at most `rows` of `length`; one where there is nothing, as gradients of nothing are zeros."""
     rows = max(1, rows)
-    return [slice(start, start + rows) for start in range(0, max(1, length), rows)]  # gradients of nothing are zeros
+    return [slice(start, start + rows) for start in range(0, max(1, length), rows)]
 
 
 def summed_cross_entropy(
@@ -138,7 +103,7 @@ def summed_cross_entropy(
         logits = found.logits
         loss = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
         if z_loss:
-            squares = _precise(logits[counted]).logsumexp(-1).square().sum()
+            squares = precise(logits[counted]).logsumexp(-1).square().sum()
             loss = loss + z_loss * (squares - squares.detach())
         return loss, (logits.detach().argmax(-1) == labels).sum(), found
 
@@ -149,27 +114,11 @@ def summed_cross_entropy(
         correct.append(right)
         return summed
 
-    found = _with_head(model, head, loss_of, inputs)
+    found = with_head(model, head, loss_of, inputs)
     return found.logits, correct[0], found
 
 
-def label_logs(model: nn.Module, labels: torch.Tensor, **inputs: Any) -> torch.Tensor:
-    """The log-probability of each of `labels` (rows, time) under `model`, (rows, time) in nats; 0 where it is IGNORED."""
-    counted = labels != IGNORED
-    if (head := plain_head(model)) is None:
-        logits = model(**inputs).logits
-        losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
-        return -losses.view_as(labels)
-
-    def logs_of(hidden: torch.Tensor) -> torch.Tensor:
-        found = _LabelLogs.apply(hidden[counted], head.weight, head.bias, labels[counted])
-        return found.new_zeros(labels.shape).masked_scatter(counted, found)
-
-    logs: torch.Tensor = _with_head(model, head, logs_of, inputs).logits
-    return logs
-
-
-def _with_head(model: nn.Module, head: Any, forward: Any, inputs: dict[str, Any]) -> Any:
+def with_head(model: nn.Module, head: Any, forward: Any, inputs: dict[str, Any]) -> Any:
     """What `model` gives with another `forward` of its head."""
     head.forward = forward
     try:

@@ -15,7 +15,8 @@ import torch
 
 from components.errors import TrainingError
 from components.faults import point
-from components.training.checkpoint import State, begin, commit, partial, write_part
+from components.training.checkpoint import State
+from components.training.commit import begin, commit, partial, write_part
 from components.training.pieces import Part
 from components.training.retention import prune
 

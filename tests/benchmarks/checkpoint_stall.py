@@ -19,7 +19,8 @@ from pathlib import Path
 
 import torch
 
-from components.training.checkpoint import State, write
+from components.training.checkpoint import State
+from components.training.commit import write
 from components.training.pieces import Part
 from components.training.writer import CheckpointWriter
 

@@ -9,7 +9,7 @@ from torch.nn.functional import logsigmoid
 from components.artifacts import Samples
 from components.recipe import TrainPhase
 from components.training.batch import Batch
-from components.training.losses import label_logs
+from components.training.label_logs import label_logs
 from components.training.objectives.base import Loss, Objective
 
 

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from components.training.checkpoint import write_part
+from components.training.commit import write_part
 from components.training.pieces import Part, Pieces, Place
 
 

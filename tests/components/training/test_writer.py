@@ -14,9 +14,10 @@ from safetensors.torch import load_file, safe_open
 
 from components.digests import file_digest
 from components.errors import TrainingError
-from components.training import checkpoint
+from components.training import checkpoint, commit
 from components.training.arithmetic import exact_arithmetic
-from components.training.checkpoint import State, newest_verified, write
+from components.training.checkpoint import State, newest_verified
+from components.training.commit import write
 from components.training.config import Job
 from components.training.group import Group
 from components.training.lock import sole_writer
@@ -54,13 +55,13 @@ def slow_copy(monkeypatch):
 def gate(monkeypatch):
     """Holds every write until it is set."""
     opened = threading.Event()
-    whole_write = checkpoint.write_tensors
+    whole_write = commit.write_tensors
 
     def late(path, *given):
         assert opened.wait(60)
         return whole_write(path, *given)
 
-    monkeypatch.setattr(checkpoint, "write_tensors", late)
+    monkeypatch.setattr(commit, "write_tensors", late)
     yield opened
     opened.set()
 
