@@ -141,7 +141,7 @@ class Loop:
             self.writer = record.writer
             record.save(step, self.loss, self.tokens, self.guard.losses, part, int(token))
         elif self.parallel.num_parts > 1:
-            self.writer = self.writer or PartWriter()
+            self.writer = self.writer or PartWriter(self.job.checkpoints)
             self.writer.submit(partial(self.job.checkpoints, step, int(token)), part)
 
     def written(self, record: Record | None) -> None:

@@ -31,7 +31,8 @@ class PartWriter:
     An error of the thread is raised at the next call, as TrainingError.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, checkpoints: Path) -> None:
+        self.checkpoints = checkpoints
         self._buffers: dict[str, dict[str, torch.Tensor]] = {}
         self._thread: threading.Thread | None = None
         self._copied = threading.Event()
@@ -68,7 +69,10 @@ class PartWriter:
             self._thread.join()
         error, self._error = self._error, None
         if error and not quietly:
-            raise TrainingError(f"The checkpoint cannot be written: {error}") from error
+            raise self._told(error) from error
+
+    def _told(self, error: Exception) -> TrainingError:
+        return TrainingError(f"The checkpoint cannot be written to {self.checkpoints}: {error}")
 
     def _run(self, folder: Path) -> None:
         try:
@@ -102,8 +106,8 @@ class CheckpointWriter(PartWriter):
     """Rank 0's: it makes a checkpoint of its own part and those of the others, and prunes after each."""
 
     def __init__(self, checkpoints: Path, *, keep_last: int, keep_best: int) -> None:
-        super().__init__()
-        self.checkpoints, self.keep_last, self.keep_best = checkpoints, keep_last, keep_best
+        super().__init__(checkpoints)
+        self.keep_last, self.keep_best = keep_last, keep_best
         self._state: State
         self._left = threading.Event()
         self._remove_torn()
@@ -125,17 +129,11 @@ class CheckpointWriter(PartWriter):
 
     def wait(self, quietly: bool = False) -> None:
         """As of a part. Whoever waits `quietly`, for an error, does not wait long for the others."""
-        if quietly and self._thread is not None:
-            self._thread.join(GRACE_SECONDS if self._part.of > 1 else None)
+        if quietly:
+            if self._thread is not None and self._part.of > 1:
+                self._thread.join(GRACE_SECONDS)
             self._left.set()
-        if self._thread is not None:
-            self._thread.join()
-        error, self._error = self._error, None
-        if error and not quietly:
-            raise self._told(error) from error
-
-    def _told(self, error: Exception) -> TrainingError:
-        return TrainingError(f"The checkpoint cannot be written to {self.checkpoints}: {error}")
+        super().wait(quietly)
 
     def _write(self, folder: Path, part: Part) -> None:
         digests = write_part(folder, part)
