@@ -48,7 +48,8 @@ def choosing(home: Path) -> Iterator[list[Path]]:
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         others = [Path(line) for line in file.read().splitlines() if line != str(home) and Path(line).is_dir()]
-        yield others
         file.seek(0)
         file.truncate()
         file.write("".join(f"{each}\n" for each in [*others, home]))
+        file.flush()
+        yield others
