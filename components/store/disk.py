@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from components.durable import sync
 from components.faults import point
 
 
@@ -16,8 +17,8 @@ def make_folder(path: Path) -> None:
 def sync_tree(folder: Path) -> None:
     """Flush every file and folder below `folder`, and itself, to the disk."""
     for path in sorted(folder.rglob("*")):
-        _sync(path)
-    _sync(folder)
+        sync(path)
+    sync(folder)
     point("store.content_synced")
 
 
@@ -28,7 +29,7 @@ def write_manifest(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    _sync(path.parent)
+    sync(path.parent)
     point("store.manifest_written")
 
 
@@ -41,7 +42,7 @@ def publish(staging: Path, final: Path) -> bool:
             raise
         return False
     point("store.renamed")
-    _sync(final.parent)
+    sync(final.parent)
     point("store.published")
     return True
 
@@ -58,11 +59,3 @@ def set_aside(folder: Path, to: Path) -> None:
     point("store.quarantine_made")
     os.rename(folder, to)
     point("store.set_aside")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

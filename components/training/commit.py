@@ -1,12 +1,12 @@
 """Writing a checkpoint: into a folder that nobody reads, which becomes visible by one rename when all of it is there."""
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from components.digests import canonical, digest, file_digest
+from components.durable import sync
 from components.faults import point
 from components.training.checkpoint import State, name_of
 from components.training.pieces import Part, Tensors
@@ -40,7 +40,7 @@ def write_part(folder: Path, part: Part) -> dict[str, str]:
     for name in sorted(part.files):
         path = folder / f"{name}{suffix}.safetensors"
         digests[path.name] = write_tensors(path, part.files[name], part.metadata(name))
-        _sync(path)
+        sync(path)
     return digests
 
 
@@ -51,19 +51,11 @@ def commit(folder: Path, state: State, digests: Mapping[str, str]) -> None:
     content = {n: {"sha256": sha256, "size": (folder / n).stat().st_size} for n, sha256 in whole.items()}
     (folder / "manifest.json").write_bytes(canonical({"files": content, "digest": digest(content)}))
     for path in (folder / "state.json", folder / "manifest.json", folder):
-        _sync(path)
+        sync(path)
     point("checkpoint.written")
     final = folder.parent / name_of(state.step)
     if final.exists():
         shutil.rmtree(final)
     folder.rename(final)
-    _sync(folder.parent)
+    sync(folder.parent)
     point("checkpoint.committed")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
