@@ -52,6 +52,11 @@ SIZES: dict[str, dict[str, Any]] = {
     "5m": {**small(hidden=256, layers=6, heads=4, kv_heads=2, mlp=640, vocab_size=4096, context=512), **_NORM},
     "15m": {**small(hidden=384, layers=6, heads=6, kv_heads=2, mlp=1024, vocab_size=16_384, context=512), **_NORM},
     "60m": {**small(hidden=640, layers=12, heads=10, kv_heads=2, mlp=1728, vocab_size=16_384, context=1024), **_NORM},
+    "350m": {
+        **small(hidden=1024, layers=24, heads=8, kv_heads=4, mlp=2816, vocab_size=32_768, context=2048),
+        **_NORM,
+        "tie_word_embeddings": False,
+    },
     "1b": published(2048, 16, 32, 8, 8192, _LLAMA_3_2),
     "8b": published(4096, 32, 32, 8, 14_336, _LLAMA_3_1),
     "70b": published(8192, 80, 64, 8, 28_672, _LLAMA_3_1),
