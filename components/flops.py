@@ -1,7 +1,7 @@
 """Floating-point operations: what training needs for a token, and what this machine does in a second."""
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,10 @@ def causal_attention_flops(layers: int, width: int, context: int, tokens: float)
 
 
 def decoder_token_flops(model: "nn.Module", context: int) -> float | None:
-    """What training a transformers decoder needs for a token of a text of `context`; None for other models."""
+    """What training a transformers decoder needs for a token of a text of `context`; None for other models.
+
+    An embedding that is not the head as well is only looked up, which takes no product.
+    """
     from components.models.base import active_parameters
 
     config = getattr(model, "config", None)
@@ -43,7 +46,16 @@ def decoder_token_flops(model: "nn.Module", context: int) -> float | None:
         return None
     width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
     frozen = active_parameters(model, {name for name, weight in model.named_parameters() if not weight.requires_grad})
-    return training_flops(active_parameters(model), 1) - 2 * frozen + causal_attention_flops(layers, width, context, 1)
+    weights = training_flops(active_parameters(model), 1) - 2 * frozen - _looked_up(model)
+    return weights + causal_attention_flops(layers, width, context, 1)
+
+
+def _looked_up(model: Any) -> float:
+    """What the formula counts for an embedding that is no head."""
+    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings()
+    if head is not None and head.weight is embedding:
+        return 0.0
+    return float((6 if embedding.requires_grad else 4) * embedding.numel())
 
 
 def product_rate(seconds: float, device: "torch.device | None" = None, dtype: "torch.dtype | None" = None) -> float:
@@ -52,7 +64,7 @@ def product_rate(seconds: float, device: "torch.device | None" = None, dtype: "t
 
     on_gpu = device is not None and device.type == "cuda"
     side = GPU_SIDE if on_gpu else SIDE
-    left, right = (torch.ones(side, side, device=device, dtype=dtype) for _ in range(2))
+    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     best, until = 0.0, time.perf_counter() + seconds
     while time.perf_counter() < until:
         start = time.perf_counter()

@@ -12,7 +12,7 @@ from flows.passage import Passage
 from flows.single import alone
 from flows.step import step
 
-TRAIN = Step("train", 4, "components.training.train:train", "components.training.config:TrainConfig", "export", "job")
+TRAIN = Step("train", 5, "components.training.train:train", "components.training.config:TrainConfig", "export", "job")
 NOTHING = Input("init", "none", "random")
 
 

@@ -100,7 +100,8 @@ class TrainPhase(Strict):
     )
     compile: bool = Field(
         False,
-        description="torch.compile for the layers: faster steps after a warm-up of up to a minute; needs a C++ compiler.",
+        description="torch.compile for the layers: faster steps after a warm-up of up to a minute; needs a C++ compiler. Rows "
+        "are padded to the context, so that all have one shape.",
     )
     num_workers: int | tuple[int, int] = Field(
         2,

@@ -10,9 +10,11 @@ from torch.utils import deterministic
 
 @contextmanager
 def exact_arithmetic(threads: int) -> Iterator[None]:
-    """So many threads and only deterministic kernels while inside; the process is as before afterwards."""
+    """So many threads, only deterministic kernels and fp32 in full while inside; the process is as before afterwards."""
     threads_before, deterministic_before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     filled_before = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    tf32_before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False  # convolutions on a GPU, which keep 10 bits of 23 by default
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     # Filling costs 2% of the time, and only finds kernels that read what nobody wrote.
@@ -21,6 +23,7 @@ def exact_arithmetic(threads: int) -> Iterator[None]:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
+        torch.backends.cudnn.allow_tf32 = tf32_before
         torch.set_num_threads(threads_before)
         torch.use_deterministic_algorithms(deterministic_before)
         deterministic.fill_uninitialized_memory = filled_before  # type: ignore[attr-defined]

@@ -104,7 +104,7 @@ def causal_blocks(
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     same = query.shape[2] == key.shape[2] and key.shape[-1] == value.shape[-1]
     special = dropout or rest.get("position_bias") is not None or rest.get("softcap") is not None
-    if special or not causal or not same or not _is_causal(attention_mask) or query.device.type != "cpu":
+    if query.device.type != "cpu" or special or not causal or not same or not _is_causal(attention_mask):
         found: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **rest
         )

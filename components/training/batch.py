@@ -80,9 +80,9 @@ def joined(rows: Sequence[Row]) -> Row:
     )
 
 
-def padded(arrays: Sequence[np.ndarray], value: int) -> torch.Tensor:
-    """Arrays of several lengths as int64 (rows, longest), filled up with `value` on the right."""
-    filled = np.full((len(arrays), max((len(a) for a in arrays), default=0)), value, dtype=np.int64)
+def padded(arrays: Sequence[np.ndarray], value: int, least: int = 0) -> torch.Tensor:
+    """Arrays of several lengths as int64 (rows, longest), or (rows, least), filled up with `value` on the right."""
+    filled = np.full((len(arrays), max([least, *map(len, arrays)])), value, dtype=np.int64)
     for row, array in zip(filled, arrays, strict=True):
         row[: len(array)] = array
     return torch.from_numpy(filled)

@@ -20,8 +20,6 @@ MAX_FAILURES = 3
 
 RESIZE_SECONDS = 60.0
 """How often an elastic phase looks for room for more workers; a lost one is missed at once."""
-BACKENDS = {False: "gloo", True: "cpu:gloo,cuda:nccl"}
-"""What exchanges vectors, by where they lie; a torch for CPUs has no NCCL."""
 STALL_SECONDS = 900
 """A worker that says nothing for so long (its input stalls, its machine hangs) counts as lost."""
 
@@ -120,6 +118,8 @@ def _attempt(job: Job) -> None:
     from ray.exceptions import RayActorError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
+
+    from components.training.group import BACKENDS
 
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     storage = job.scratch / "ray"

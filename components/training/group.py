@@ -6,6 +6,8 @@ import torch
 from torch import distributed
 
 CPU = torch.device("cpu")
+BACKENDS = {False: "gloo", True: "cpu:gloo,cuda:nccl"}
+"""What exchanges vectors, by whether a GPU computes: by where they lie; a torch for CPUs has no NCCL."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from components.training.batch import IGNORED
 from components.training.linear import linear, weight_gradient
-from components.training.losses import ELEMENTS, cached_rows, chunks, plain_head, precise, with_head
+from components.training.losses import cached_rows, logit_chunks, plain_head, precise, with_head
 
 
 class _LabelLogs(torch.autograd.Function):
@@ -24,7 +24,7 @@ class _LabelLogs(torch.autograd.Function):
         kind = hidden.device.type
         ctx.precision = {"dtype": torch.get_autocast_dtype(kind), "enabled": torch.is_autocast_enabled(kind)}
         logs = precise(hidden.new_empty(len(labels)))
-        for part in chunks(len(labels), ELEMENTS // len(weight)):
+        for part in logit_chunks(hidden, weight):
             logits = linear(hidden[part], weight, bias)
             for few in cached_rows(logits):
                 right = logits[few].gather(1, labels[part][few, None])[:, 0]
@@ -37,7 +37,7 @@ class _LabelLogs(torch.autograd.Function):
         for_hidden, for_weight = torch.empty_like(hidden), torch.zeros_like(weight)
         for_bias = None if bias is None else torch.zeros_like(bias)
         with torch.autocast(hidden.device.type, **ctx.precision):  # which forward had, and backward has not by itself
-            for part in chunks(len(labels), ELEMENTS // len(weight)):
+            for part in logit_chunks(hidden, weight):
                 logits = linear(hidden[part], weight, bias)
                 for few in cached_rows(logits):
                     found = torch.softmax(logits[few], -1, dtype=gradient.dtype).neg_()

@@ -22,15 +22,17 @@ class Loader:
     """The batches of a phase. Its only state is the step: batch `step` is the same after any number of restarts.
 
     What a sample is depends on the kind: see `components.training.kinds`. `isolate_documents` and `pack_chats` are the
-    fields of a phase. Raises StoreError where the files are not those that samples.json describes.
+    fields of a phase. With `alike`, rows are as long as the context, and not as the longest of their batch. Raises
+    StoreError where the files are not those that samples.json describes.
     """
 
-    def __init__(self, samples: Samples, *, batch_size: int, seed: int, **options: bool) -> None:
+    def __init__(self, samples: Samples, *, batch_size: int, seed: int, alike: bool = False, **options: bool) -> None:
         described: dict[str, Any] = samples.json("samples.json")
         self.kind: str = described["kind"]
         self.context: int = described.get("context", 0)
         self.pad_token_id: int = described.get("pad_token_id", 0)
         self.batch_size, self.seed = batch_size, seed
+        self._least = self.context if alike else 0
         self.seconds = 0.0
         """Spent in reading samples so far."""
         self._read: Kind = open_kind(samples, described, **options)
@@ -42,6 +44,7 @@ class Loader:
             samples,
             batch_size=phase.batch_size,
             seed=phase.seed,
+            alike=phase.compile,  # a shape is compiled by itself
             isolate_documents=phase.isolate_documents,
             pack_chats=phase.pack_chats,
         )
@@ -78,12 +81,12 @@ class Loader:
         rows = self._read.rows(numbers)
         positions = [row.position_ids for row in rows if row.position_ids is not None]
         batch = Batch(
-            input_ids=padded([row.input_ids for row in rows], self.pad_token_id),
-            labels=padded([row.labels for row in rows], IGNORED),
+            input_ids=padded([row.input_ids for row in rows], self.pad_token_id, self._least),
+            labels=padded([row.labels for row in rows], IGNORED, self._least),
             num_tokens=sum(len(row.input_ids) for row in rows),
             indices=torch.tensor(indices, dtype=torch.int64),
             lengths=torch.tensor([len(row.input_ids) for row in rows], dtype=torch.int64),
-            position_ids=padded(positions, 0) if positions else None,
+            position_ids=padded(positions, 0, self._least) if positions else None,
             tensors=self._read.tensors(numbers),
         )
         self.seconds += time.perf_counter() - start

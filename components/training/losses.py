@@ -6,6 +6,7 @@ head's weight are computed in the forward pass, from the probabilities that are 
 fused kernels of Liger (Hsu et al. 2024), here with plain products.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from torch.nn.functional import cross_entropy
 from components.training.batch import IGNORED
 from components.training.linear import linear, weight_gradient
 
-ELEMENTS = 2**24
-"""Logits that are held at once: 64 MiB in fp32."""
+ELEMENTS = {"cpu": 2**24, "cuda": 2**28}
+"""Logits that are held at once: 64 MiB in fp32; on a GPU, whose products need more rows to be fast, 512 MiB in bf16."""
 CACHED = 2**19
 """Logits that become probabilities at once, on a CPU: few enough to stay in a core's cache."""
 
@@ -28,15 +29,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, hidden, weight, bias, labels, z_loss):  # type: ignore[no-untyped-def]
+    def forward(ctx, hidden, weight, bias, labels, z_loss, take):  # type: ignore[no-untyped-def]
         for_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         for_weight, for_bias = None, torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
         total, correct = precise(hidden.new_zeros(())), labels.new_zeros(())
-        for part in chunks(len(labels), ELEMENTS // len(weight)):
+        for part in logit_chunks(hidden, weight):
             here = hidden[part]
             logits = linear(here, weight, bias)
             for few in cached_rows(logits):
-                loss, right = _take(logits[few], labels[part][few, None], z_loss)
+                loss, right = take(logits[few], labels[part][few, None], z_loss)
                 total, correct = total + loss, correct + right
             if for_hidden is not None:
                 for_hidden[part] = linear(logits, weight.t())
@@ -52,8 +53,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient, _):  # type: ignore[no-untyped-def]
         if gradient == 1:  # as of a sum: a pass over all gradients less
-            return *ctx.saved_tensors, None, None
-        return *(None if part is None else part * gradient for part in ctx.saved_tensors), None, None
+            return *ctx.saved_tensors, None, None, None
+        return *(None if part is None else part * gradient for part in ctx.saved_tensors), None, None, None
 
 
 def _take(logits: torch.Tensor, wanted: torch.Tensor, z_loss: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,9 +73,40 @@ def _take(logits: torch.Tensor, wanted: torch.Tensor, z_loss: float) -> tuple[to
     return loss, correct
 
 
+def _take_on_gpu(logits: torch.Tensor, wanted: torch.Tensor, z_loss: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same, of operators that are deterministic there and that a compiler makes two passes of."""
+    wide = precise(logits)
+    normaliser = wide.logsumexp(-1, keepdim=True)
+    loss = (normaliser - wide.gather(1, wanted)).sum()
+    correct = (logits.argmax(-1, keepdim=True) == wanted).sum()
+    found = (wide - normaliser).exp()
+    if z_loss:
+        found = found * (1 + 2 * z_loss * normaliser)
+    places = torch.arange(logits.shape[-1], device=logits.device)
+    logits.copy_(torch.where(places == wanted, found - 1, found))
+    return loss, correct
+
+
+@cache
+def _compiled() -> Any:
+    return torch.compile(_take_on_gpu, dynamic=False)
+
+
+def _take_for(head: nn.Module, whole: bool) -> Any:
+    """What computes the loss of the logits of `head`; compiled only where it has the same number of rows each time."""
+    if next(head.parameters()).device.type == "cpu":
+        return _take
+    return _compiled() if whole and getattr(head, "compiled", False) else _take_on_gpu
+
+
 def cached_rows(logits: torch.Tensor) -> list[slice]:
     """Rows of `logits` (rows, vocabulary) that stay in a core's cache together, on a CPU."""
     return chunks(len(logits), CACHED // logits.shape[1] if logits.device.type == "cpu" else len(logits))
+
+
+def logit_chunks(hidden: torch.Tensor, weight: torch.Tensor) -> list[slice]:
+    """Rows of `hidden` (rows, width) whose logits are held at once."""
+    return chunks(len(hidden), ELEMENTS[hidden.device.type] // len(weight))
 
 
 def precise(logits: torch.Tensor) -> torch.Tensor:
@@ -89,13 +121,14 @@ def chunks(length: int, rows: int) -> list[slice]:
 
 
 def summed_cross_entropy(
-    model: nn.Module, labels: torch.Tensor, *, z_loss: float = 0.0, **inputs: Any
+    model: nn.Module, labels: torch.Tensor, *, z_loss: float = 0.0, whole: bool = False, **inputs: Any
 ) -> tuple[torch.Tensor, torch.Tensor, Any]:
     """The loss of `labels` (rows, time), summed in nats; how many were the likeliest; and what `model` gave beside.
 
     Positions whose label is IGNORED cost nothing in the head. A head that is no linear layer, or whose logits the model
     goes on to change, gives them whole. `z_loss` weighs what keeps logits from growing (Chowdhery et al. 2022, "PaLM",
-    section 5); it is part of the gradient, and not of the value, which stays the cross-entropy.
+    section 5); it is part of the gradient, and not of the value, which stays the cross-entropy. `whole` says that no label
+    is IGNORED.
     """
     counted = labels != IGNORED
     if (head := plain_head(model)) is None:
@@ -110,7 +143,8 @@ def summed_cross_entropy(
     correct: list[torch.Tensor] = []
 
     def loss_of(hidden: torch.Tensor) -> torch.Tensor:
-        summed, right = _LinearCrossEntropy.apply(hidden[counted], head.weight, head.bias, labels[counted], z_loss)
+        here, wanted = (part.flatten(0, 1) if whole else part[counted] for part in (hidden, labels))
+        summed, right = _LinearCrossEntropy.apply(here, head.weight, head.bias, wanted, z_loss, _take_for(head, whole))
         correct.append(right)
         return summed
 

@@ -5,12 +5,12 @@ backward; under autocast each linear layer that follows casts the same output ag
 architecture, with their weights and names: only what computes them is another.
 """
 
-from collections.abc import Callable
-from functools import partial
+from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import rms_norm
 
 
 class _RmsNorm(torch.autograd.Function):
@@ -35,21 +35,29 @@ class _RmsNorm(torch.autograd.Function):
         return for_x.to(x.dtype), for_weight, None, None
 
 
-def _normed(module: Any, plain: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """What `module` makes of x (..., width); `plain` is its own forward, for weights that lie in several workers."""
-    if type(module.weight) not in (torch.Tensor, nn.Parameter):
-        return plain(x)
-    kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    found: torch.Tensor = _RmsNorm.apply(x, module.weight, module.variance_epsilon, dtype)
-    return found
+@cache
+def _fused(kind: type[nn.Module]) -> type[nn.Module]:
+    """A norm like `kind`, computed so. Not in shards: there it stays as it is."""
+
+    def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
+        if type(self.weight) not in (torch.Tensor, nn.Parameter):
+            plain: torch.Tensor = kind.forward(self, x)
+            return plain
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        if device == "cuda":  # where torch has a kernel for it
+            return rms_norm(x, self.weight.shape, self.weight, self.variance_epsilon).to(dtype)
+        found: torch.Tensor = _RmsNorm.apply(x, self.weight, self.variance_epsilon, dtype)
+        return found
+
+    return type(kind.__name__, (kind,), {"forward": forward})
 
 
 def use_fused_norms(model: nn.Module) -> None:
     """Let the layers of `model` that are such norms by what they give be computed so."""
     for module in model.modules():
         if _is_rms_norm(module):
-            module.forward = partial(_normed, module, module.forward)
+            module.__class__ = _fused(type(module))  # type: ignore[arg-type]
 
 
 def _is_rms_norm(module: Any) -> bool:

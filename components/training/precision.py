@@ -59,6 +59,8 @@ def use_precision(model: nn.Module, precision: str, device: torch.device) -> nn.
     if precision == "fp8":
         _use_fp8_products(model)
     if precision != "fp32":
+        if device.type == "cuda":
+            _carry_half(model)
         plain = model.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
@@ -68,6 +70,13 @@ def use_precision(model: nn.Module, precision: str, device: torch.device) -> nn.
 
         model.forward = forward
     return model
+
+
+def _carry_half(model: nn.Module) -> None:
+    """Let a decoder's layers add to a bf16 stream, as its readers' libraries do: it is read and written the most."""
+    if type(model).__name__.endswith("ForCausalLM"):
+        embeddings: nn.Module = model.get_input_embeddings()  # type: ignore[operator]
+        embeddings.register_forward_hook(lambda module, args, found: found.to(torch.bfloat16))
 
 
 def _use_fp8_products(model: nn.Module) -> None:

@@ -19,7 +19,7 @@ def sample_of_text(model: nn.Module, samples: Samples, loader: Loader) -> str:
 
     ids = loader.samples([0]).input_ids[:, :PROMPT].to(next(model.parameters()).device)
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):  # each length would be compiled
         for _ in range(WRITTEN):
             logits = model(input_ids=ids, use_cache=False).logits
             ids = torch.cat([ids, logits[:, -1:].argmax(-1)], dim=1)

@@ -8,15 +8,13 @@ import shutil
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-
-import torch
 
 from components.errors import TrainingError
 from components.faults import point
 from components.training.checkpoint import State
 from components.training.commit import begin, commit, partial, write_part
+from components.training.copies import Copies
 from components.training.pieces import Part
 from components.training.retention import prune
 
@@ -33,7 +31,7 @@ class PartWriter:
 
     def __init__(self, checkpoints: Path) -> None:
         self.checkpoints = checkpoints
-        self._buffers: dict[str, dict[str, torch.Tensor]] = {}
+        self._copies = Copies()
         self._thread: threading.Thread | None = None
         self._copied = threading.Event()
         self._copied.set()
@@ -53,6 +51,7 @@ class PartWriter:
         self.wait()
         self._copied.clear()
         self._part = part
+        self._copies.expect(part)
         # Not a daemon: whoever leaves the loop by an error still finds the checkpoint that was on its way.
         self._thread = threading.Thread(target=self._run, args=(folder,), name="checkpoint-writer")
         self._thread.start()
@@ -76,19 +75,14 @@ class PartWriter:
 
     def _run(self, folder: Path) -> None:
         try:
-            self._copy()
-            self._write(folder, replace(self._part, files=self._buffers))
+            self._write(folder, self._copy())
         except Exception as error:
             self._error = error
             self._failed(folder, error)
 
-    def _copy(self) -> None:
+    def _copy(self) -> Part:
         try:
-            for name, tensors in self._part.files.items():
-                if name not in self._buffers:
-                    self._buffers[name] = {key: torch.empty_like(part, device="cpu") for key, part in tensors.items()}
-                for key, tensor in tensors.items():
-                    self._buffers[name][key].copy_(tensor)
+            return self._copies.take(self._part)
         finally:
             self._copied.set()
 

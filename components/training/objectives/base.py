@@ -93,8 +93,12 @@ def z_loss_of(phase: TrainPhase, samples: Samples) -> dict[str, Any]:
     return {"z_loss": phase.z_loss}
 
 
-def next_token_loss(model: nn.Module, batch: Batch, z_loss: float = 0.0) -> tuple[Loss, torch.Tensor]:
+def next_token_loss(
+    model: nn.Module, batch: Batch, z_loss: float = 0.0, *, whole: bool = False
+) -> tuple[Loss, torch.Tensor]:
     """Cross-entropy of each label that counts, summed, and how many of them were the likeliest token.
+
+    `whole` says that every label counts: then nobody has to look, for which a GPU would have to be waited for.
 
     Padding stands on the right, where a causal model's earlier positions cannot see it: no attention mask is needed,
     which keeps attention on its fast path. Positions that start anew in a row keep attention from crossing there. What
@@ -112,8 +116,8 @@ def next_token_loss(model: nn.Module, batch: Batch, z_loss: float = 0.0) -> tupl
         **batch.tensors,
         **asked,
     }
-    loss, correct, found = summed_cross_entropy(model, batch.labels, z_loss=z_loss, **inputs)
-    num_targets = int((batch.labels != IGNORED).sum())
+    loss, correct, found = summed_cross_entropy(model, batch.labels, z_loss=z_loss, whole=whole, **inputs)
+    num_targets = batch.labels.numel() if whole else int((batch.labels != IGNORED).sum())
     if routed:
         router = router_loss(model.config, found.router_logits, batch.attention_mask.bool().flatten())
         loss = loss + num_targets * (router - router.detach())

@@ -91,7 +91,12 @@ def loss(model: nn.Module, batch: Batch, *, corruption: Corruption, z_loss: floa
     decoder_inputs = labels.roll(1, dims=1).masked_fill(labels.roll(1, dims=1) == IGNORED, pad)
     decoder_inputs[:, 0] = pad
     mask = padded([np.ones_like(read) for read, _ in pairs], 0).to(device)
-    read = {"input_ids": inputs, "attention_mask": mask, "decoder_input_ids": decoder_inputs, "use_cache": False}
+    read: dict[str, Any] = {
+        "input_ids": inputs,
+        "attention_mask": mask,
+        "decoder_input_ids": decoder_inputs,
+        "use_cache": False,
+    }
     total, correct, _ = summed_cross_entropy(model, labels, z_loss=z_loss, **read)
     return Loss(total, int((labels != IGNORED).sum()), {"accuracy": correct})
 

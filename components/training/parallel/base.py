@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -86,10 +87,16 @@ class Parallel(ABC):
         Where a checkpoint is one part, only rank 0 has it.
         """
 
-    def numbers(self, found: Loss, num_tokens: int) -> list[float]:
-        """The sums of a micro-batch as numbers, to be added up."""
-        metrics = [float(found.metric_sums[name]) for name in self.metrics]
-        return [found.loss_sum.item(), found.num_targets, num_tokens, *metrics]
+    def numbers(self, found: Loss, num_tokens: int) -> torch.Tensor:
+        """The sums of a micro-batch, fp32 (3 + metrics,), to be added up; where the loss is, so that no GPU is waited for."""
+        zero = torch.zeros((), device=found.loss_sum.device)
+        numbers: list[Any] = [
+            found.loss_sum,
+            found.num_targets,
+            num_tokens,
+            *(found.metric_sums[name] for name in self.metrics),
+        ]
+        return torch.stack([(zero + number).float() for number in numbers])
 
 
 def sums_of(numbers: Sequence[float]) -> Sums:

@@ -30,7 +30,7 @@ class Replicated(Parallel):
 
     def take(self, found: Loss, num_tokens: int) -> None:
         """Add the sums to the tail of the vector."""
-        self.flat.sums.add_(self.flat.sums.new_tensor(self.numbers(found, num_tokens)))
+        self.flat.sums.add_(self.numbers(found, num_tokens))
 
     def mean(self) -> Sums:
         """Add up over the workers, and divide by the number of targets."""

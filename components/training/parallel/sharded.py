@@ -18,7 +18,7 @@ from torch.distributed.tensor._utils import compute_local_shape_and_global_offse
 from components.recipe import TrainPhase
 from components.training.adapters import trained
 from components.training.checkpoint import Checkpoint
-from components.training.group import Group
+from components.training.group import BACKENDS, Group
 from components.training.model import check_shapes
 from components.training.objectives.base import Loss
 from components.training.optimizers import BETAS, EPSILON
@@ -56,7 +56,7 @@ class Sharded(Parallel):
 
     def take(self, found: Loss, num_tokens: int) -> None:
         """Add the sums up; backward has reduced the gradients already."""
-        self.sums.add_(torch.tensor(self.numbers(found, num_tokens)))
+        self.sums.add_(self.numbers(found, num_tokens).cpu())
 
     def mean(self) -> Sums:
         """Divide the shards by the number of targets of all data workers."""
@@ -164,7 +164,8 @@ def adamw(shards: Sequence[Shard], phase: TrainPhase) -> torch.optim.AdamW:
 def mesh_of(group: Group, tensor_parallel: int) -> DeviceMesh:
     """The workers as (data, tensor); a process alone becomes a group of one."""
     if not distributed.is_initialized():
-        distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+        backend = BACKENDS[group.device.type == "cuda"]
+        distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
     shape = (group.world_size // tensor_parallel, tensor_parallel)
     return init_device_mesh(group.device.type, shape, mesh_dim_names=("data", "tensor"))
 

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -36,9 +37,12 @@ def test_a_compiled_phase_says_what_compiling_took(configure, samples, run_train
     assert "warm_up_seconds" not in {**facts, **reports[-1]}
 
 
-def test_flops_of_a_token_are_those_of_the_products(configure, samples):
+@pytest.mark.parametrize("tied", [True, False])
+def test_flops_of_a_token_are_those_of_the_products(configure, samples, tied):
     """Against torch's own count, which takes attention without its mask, and norms and embeddings for no work."""
     model, loader = fresh_model(configure(), samples), Loader(samples, batch_size=4, seed=0)
+    if not tied:
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
     model.set_attn_implementation("eager")  # torch does not count inside of the fused one
     batch = loader.batch(0)
     with FlopCounterMode(display=False) as counter:

@@ -3,12 +3,16 @@
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
+import torch
+import torch._dynamo
 
 from components.digests import folder_content
 from components.training.checkpoint import newest_verified, whole
 from components.training.config import Job
+from components.training.loop import Loop
 
 KILLED = """
 import os, signal, sys
@@ -63,4 +67,33 @@ def test_all_checkpoints_damaged_starts_again(configure, samples, run_train, tmp
     out, facts, _ = run_train(config, samples)
     assert facts["resumed_from"] is None
     assert len(facts["warnings"]) == len(written) > 1
+    assert folder_content(out, "export") == folder_content(undisturbed, "export")
+
+
+def test_compiled_layers_go_on_with_the_same_bits_whatever_shape_comes_first(configure, chats, run_train, monkeypatch):
+    """Chats of many lengths, gone on from in the middle by a process that has compiled nothing."""
+    config = configure(objective="sft", epochs=12, batch_size=3, checkpoint_seconds=1e-6, compile=True)
+
+    def run(name):
+        torch._dynamo.reset()
+        return run_train(config, chats, name=name)
+
+    undisturbed, facts, _ = run("undisturbed")
+    step = Loop.step
+
+    def interrupted(loop, number):
+        if number == facts["steps"] - 6:  # a checkpoint is not taken while one is written: the next one is
+            for thread in threading.enumerate():
+                if thread.name == "checkpoint-writer":
+                    thread.join()
+        if number == facts["steps"] - 5:
+            raise InterruptedError
+        return step(loop, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Loop, "step", interrupted)
+        with pytest.raises(InterruptedError):
+            run("interrupted")
+    out, resumed, _ = run("interrupted")
+    assert 0 < resumed["resumed_from"] < facts["steps"]
     assert folder_content(out, "export") == folder_content(undisturbed, "export")

@@ -46,7 +46,7 @@ def slow_copy(monkeypatch):
 
     def late(writer):
         time.sleep(0.3)
-        copy(writer)
+        return copy(writer)
 
     monkeypatch.setattr(CheckpointWriter, "_copy", late)
 
