@@ -54,7 +54,7 @@ class PhasePlan(Strict):
     measured: bool
     """Whether time and memory come from real steps of this very phase, or from formulas."""
     change: str
-    """What to change as it does not fit into this machine's memory; empty where it does."""
+    """What to change as it does not fit into this machine's cores or memory; empty where it does."""
     accelerators: tuple[Placement, ...]
     instead: tuple[Placement, ...]
     """For a phase that starts from weights: an adapter in place of all weights, or all weights in place of an adapter."""
@@ -170,6 +170,9 @@ def step_seconds(
 
 def _change(phase: TrainPhase, work: Work, needed: int, machine: Machine) -> str:
     """What to change where a phase does not fit into this machine."""
+    fewest = phase.worker_range[0]
+    if fewest > machine.cores:
+        return f"{fewest} workers of one core each, and there are {machine.cores}: num_workers = {machine.cores} makes it fit"
     if needed <= ROOM * machine.memory_bytes:
         return ""
     words = f"{needed / 2**30:.1f} GiB of {machine.memory_bytes / 2**30:.1f}: "

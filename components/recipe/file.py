@@ -62,10 +62,17 @@ def validated(content: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        unknown_first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        places = [e["loc"] for e in error.errors()]
+        found = [e for e in error.errors() if not any(_is_inside(place, e["loc"]) for place in places)]
+        unknown_first = sorted(found, key=lambda e: e["type"] != "extra_forbidden")
         wrong = [_explain(e, content) for e in unknown_first]
         more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
         raise RecipeError(f"{where}: {'; '.join(wrong[:3])}{more}.") from None
+
+
+def _is_inside(place: tuple[int | str, ...], of: tuple[int | str, ...]) -> bool:
+    """Whether an error at `place` is why there is another at `of`: a list is short of what could not be read."""
+    return len(place) > len(of) and place[: len(of)] == of
 
 
 def _explain(error: Any, content: Any) -> str:

@@ -1,14 +1,16 @@
 """One training phase of a recipe: what it starts from, what it learns from, and for how long."""
 
+import re
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from components.recipe.fields import PLACE, Budget, Fraction, Name, Strict
 from components.recipe.workers import wrong_division
 
 PREDICTING_TOKENS = ("causal_lm", "masked_lm", "sft", "span_corruption", "visual_sft")
 """Objectives whose loss is a cross-entropy over the vocabulary."""
+NAME = "[a-z][a-z0-9_-]*"
 BY_RULE = "[By rule](#hyperparameters-from-few-dials) in pretraining."
 
 
@@ -27,14 +29,12 @@ class TrainPhase(Strict):
     objective: str = Field("causal_lm", description="What is learnt.")
     init: str = Field(
         "random",
-        pattern=r"^(random|parts|(phase|source):[a-z][a-z0-9_-]*)$",
         description="First weights: random, phase:NAME, source:NAME of the source with the role base, or parts: those of "
         "the sources with the role part.",
         json_schema_extra=PLACE,  # what it names is an input, and counts by its digest; so for data
     )
     data: str = Field(
         "corpus",
-        pattern=r"^(corpus|source:[a-z][a-z0-9_-]*)$",
         description="The corpus, or source:NAME of a source with the role instructions or preferences.",
         json_schema_extra=PLACE,
     )
@@ -153,6 +153,24 @@ class TrainPhase(Strict):
         description="Steps from one sample of text that the model writes to the next, for causal_lm; 0 shows none.",
     )
     budget_seconds: Budget = 180
+
+    @field_validator("init")
+    @classmethod
+    def _is_a_beginning(cls, init: str) -> str:
+        if not re.fullmatch(rf"random|parts|(phase|source):{NAME}", init):
+            raise ValueError(
+                "known are random, parts, phase:NAME and source:NAME; a folder to start from is a source with the role base"
+            )
+        return init
+
+    @field_validator("data")
+    @classmethod
+    def _is_data(cls, data: str) -> str:
+        if not re.fullmatch(rf"corpus|source:{NAME}", data):
+            raise ValueError(
+                "known are corpus and source:NAME; a file is a source with the role instructions or preferences"
+            )
+        return data
 
     @model_validator(mode="after")
     def _one_length(self) -> "TrainPhase":

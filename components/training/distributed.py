@@ -95,9 +95,10 @@ def _check_room(phase: TrainPhase) -> None:
     for what, each in _needs(phase).items():
         there = int(ray.cluster_resources().get(what, 0))
         if fewest * each > there:
+            less = "leave use_gpu out" if what == "GPU" and not there else "lower num_workers"
             raise TrainingError(
-                f"Phase {phase.name} wants {fewest} workers of one {what} each, and the Ray cluster has {there}: lower "
-                "num_workers, or add nodes."
+                f"Phase {phase.name} wants {fewest} workers of one {what} each, and the Ray cluster has {there}: {less}, or "
+                "add nodes."
             )
 
 

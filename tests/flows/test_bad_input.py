@@ -60,6 +60,12 @@ def test_files_that_are_no_recipe(home, tmp_path, command, content, says):
         ),
         ("train.finetune.objective=dpo", "no source with the role 'preferences'"),
         ("train.pretrain.objective=sft", "sft needs data = \"source:NAME\" of a source with the role 'instructions'"),
+        (
+            "train.finetune.init=path:/models/base",
+            "train.finetune.init: known are random, parts, phase:NAME and source:NAME; a folder to start from is a source with "
+            "the role base, got 'path:/models/base'.",
+        ),
+        ("train.pretrain.data=mine.jsonl", "train.pretrain.data: known are corpus and source:NAME"),
         ("train.pretrain.pack_chats=true", "pack_chats is for the objective sft"),
         ("family=nope", "Unknown model family 'nope'. Known: bert, classifier, clip"),
         ("size=9z", "Unknown size of llama '9z'. Known:"),
