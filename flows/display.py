@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from components.ledger import Ledger, runs, work
 from components.ledger.tables import RunRow
@@ -22,15 +23,15 @@ class Watcher:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, markup=False)  # what is shown has brackets of its own
         self.shown: dict[str, str] = {}
         self.last: dict[str, int] = {}
         self.bar: TaskID | None = None
         self.status = ""
         columns = (
-            TextColumn("  {task.description}"),
+            TextColumn("  {task.description}", markup=False),
             BarColumn(30),
-            TextColumn("{task.percentage:>3.0f}% {task.fields[note]}"),
+            TextColumn("{task.percentage:>3.0f}% {task.fields[note]}", markup=False),
         )
         self.progress = Progress(
             *columns, TimeElapsedColumn(), console=self.console, transient=True, refresh_per_second=4
@@ -66,15 +67,15 @@ class Watcher:
         else:
             self._close()
             took = f" in {seconds:.1f} s" if status == "executed" else ""
-            self.console.print(f"  [{STATUS_STYLE.get(status, '')}]{status:>8}[/] {name}{took}")
+            self.console.print(Text.assemble("  ", (f"{status:>8}", STATUS_STYLE.get(status, "")), f" {name}{took}"))
 
     def _advance(self, name: str, identity: str) -> None:
         for report in work.progress_after(self.ledger, identity, self.last.get(identity, 0)):
             self.last[identity] = report.id
             if "warning" in report.row:
-                self.console.print(f"  [yellow]{name}: {report.row['warning']}[/]")
+                self.console.print(f"  {name}: {report.row['warning']}", style="yellow")
             if "text" in report.row:
-                self.console.print(f"  {name} after {report.row['after']}: {report.row['text']!r}", markup=False)
+                self.console.print(f"  {name} after {report.row['after']}: {report.row['text']!r}")
             if self.bar is not None and report.row.get("total"):
                 note = noted(report.row)
                 self.progress.update(self.bar, total=report.row["total"], completed=report.row["done"], note=note)
@@ -87,7 +88,7 @@ class Watcher:
 
 def print_summary(summary: dict[str, Any], addresses: dict[str, str], key_file: str) -> None:
     """Steps with their times, scores, what was decided, and what to open."""
-    console = Console()
+    console = Console(markup=False)
     steps = Table(
         "step",
         "status",
@@ -178,7 +179,8 @@ def _scores(summary: dict[str, Any]) -> Table:
 def _closing(console: Console, summary: dict[str, Any], addresses: dict[str, str], key_file: str) -> None:
     model = summary["model"]
     if summary["error"]:
-        console.print(f"[red]{summary['status']}[/]: {summary['error']}", highlight=False, soft_wrap=True)
+        said = Text.assemble((summary["status"], "red"), f": {summary['error']}")
+        console.print(said, highlight=False, soft_wrap=True)
     if summary["status"] == "waiting" and model:
         ref = f"{model['name']}/{model['version']}"
         console.print(

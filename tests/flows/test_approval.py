@@ -24,11 +24,14 @@ def test_a_run_waits_through_a_restart_of_everything_until_someone_else_approves
     assert refused.returncode == 2
     assert "someone else has to" in refused.stderr
     assert site.hw("down").returncode == 0
-    approved = site.hw("approve", "manual/1", "--by", "ann", "--reason", "good scores")
+    reason = "good scores [/] [red]"
+    approved = site.hw("approve", "manual/1", "--by", "ann", "--reason", reason)
     assert approved.returncode == 0, approved.stderr
     summary = ended(site, "manual")
     assert (summary["run"], summary["status"]) == (run, "completed")
-    assert summary["decision"] == {"decision": "approved", "by": "ann", "reason": "good scores", "how": "command"}
+    assert summary["decision"] == {"decision": "approved", "by": "ann", "reason": reason, "how": "command"}
+    shown = site.hw("run", "tiny", "--set", "name=manual", *MANUAL)
+    assert f"approved by ann (as claimed): {reason}" in shown.stdout, shown.stderr
     again = site.hw("approve", "manual/1", "--by", "bob", "--reason", "me too")
     assert again.returncode == 2
     assert "already" in again.stderr
