@@ -1,45 +1,16 @@
 """The engine on a GPU: the same promises as on processors. These tests run where there is one."""
 
-import threading
-
 import pytest
 import torch
+from interrupting import interrupted
 from torch import distributed
 
 from components.digests import folder_content
 from components.training.checkpoint import read_state, whole
-from components.training.loop import Loop
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 STEPS = 20
-
-
-class Interrupted(Exception):
-    """What ends a training in its middle."""
-
-
-@pytest.fixture
-def interrupt(monkeypatch):
-    """A function that runs something which is interrupted a few steps before its end, when a checkpoint is there."""
-    step = Loop.step
-
-    def interrupted(loop, number):
-        if number == STEPS - 4:
-            for thread in threading.enumerate():
-                if thread.name == "checkpoint-writer":
-                    thread.join()
-        if number == STEPS - 3:
-            raise Interrupted
-        return step(loop, number)
-
-    def run(work):
-        with monkeypatch.context() as patched:
-            patched.setattr(Loop, "step", interrupted)
-            with pytest.raises(Interrupted):
-                work()
-
-    return run
 
 
 def losses(folder):
@@ -47,10 +18,11 @@ def losses(folder):
 
 
 @pytest.mark.parametrize("how", [{}, {"precision": "bf16"}, {"optimizer": "muon"}], ids=["fp32", "bf16", "muon"])
-def test_after_an_interruption_the_bytes_are_those_of_no_interruption(how, configure, samples, run_train, interrupt):
+def test_after_an_interruption_the_bytes_are_those_of_no_interruption(how, configure, samples, run_train):
     phase = configure(use_gpu=True, tokens=STEPS * 8 * 64, checkpoint_seconds=1e-6, **how)
     undisturbed, facts, _ = run_train(phase, samples, name="undisturbed")
-    interrupt(lambda: run_train(phase, samples, name="interrupted"))
+    with interrupted(STEPS - 3):
+        run_train(phase, samples, name="interrupted")
     out, resumed, _ = run_train(phase, samples, name="interrupted")
     assert 0 < resumed["resumed_from"] < facts["steps"]
     assert folder_content(out, "export") == folder_content(undisturbed, "export")
@@ -96,14 +68,13 @@ def test_so_are_those_of_fine_tuning(kind, configure, run_train, tmp_path, reque
     assert losses(tmp_path / "gpu") == pytest.approx(losses(tmp_path / "cpu"), rel=1e-4)
 
 
-def test_shards_of_a_gpu_give_the_same_losses_and_resume_with_the_same_bytes(
-    configure, samples, run_train, interrupt, tmp_path
-):
+def test_shards_of_a_gpu_give_the_same_losses_and_resume_with_the_same_bytes(configure, samples, run_train, tmp_path):
     settings = {"use_gpu": True, "tokens": STEPS * 8 * 64, "checkpoint_seconds": 1e-6}
     phase = configure(parallel="fsdp", **settings)
     try:
         undisturbed, _, _ = run_train(phase, samples, name="undisturbed")
-        interrupt(lambda: run_train(phase, samples, name="interrupted"))
+        with interrupted(STEPS - 3):
+            run_train(phase, samples, name="interrupted")
         out, resumed, _ = run_train(phase, samples, name="interrupted")
     finally:
         if distributed.is_initialized():

@@ -3,16 +3,15 @@
 import signal
 import subprocess
 import sys
-import threading
 
 import pytest
 import torch
 import torch._dynamo
+from interrupting import interrupted
 
 from components.digests import folder_content
 from components.training.checkpoint import newest_verified, whole
 from components.training.config import Job
-from components.training.loop import Loop
 
 KILLED = """
 import os, signal, sys
@@ -79,21 +78,8 @@ def test_compiled_layers_go_on_with_the_same_bits_whatever_shape_comes_first(con
         return run_train(config, chats, name=name)
 
     undisturbed, facts, _ = run("undisturbed")
-    step = Loop.step
-
-    def interrupted(loop, number):
-        if number == facts["steps"] - 6:  # a checkpoint is not taken while one is written: the next one is
-            for thread in threading.enumerate():
-                if thread.name == "checkpoint-writer":
-                    thread.join()
-        if number == facts["steps"] - 5:
-            raise InterruptedError
-        return step(loop, number)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Loop, "step", interrupted)
-        with pytest.raises(InterruptedError):
-            run("interrupted")
+    with interrupted(facts["steps"] - 5):
+        run("interrupted")
     out, resumed, _ = run("interrupted")
     assert 0 < resumed["resumed_from"] < facts["steps"]
     assert folder_content(out, "export") == folder_content(undisturbed, "export")

@@ -1,10 +1,10 @@
 """What the engine promises holds for every family: the same bytes after an interruption, for any workers and precision."""
 
-import threading
 from dataclasses import replace
 
 import pytest
 import torch
+from interrupting import interrupted
 
 from components.artifacts import Export
 from components.digests import folder_content
@@ -14,7 +14,6 @@ from components.training.adapters import trained
 from components.training.config import Job
 from components.training.kernels import use_fast_kernels
 from components.training.loader import Loader
-from components.training.loop import Loop
 from components.training.model import initial_model
 from components.training.objectives import objective
 from components.training.precision import use_precision
@@ -23,33 +22,14 @@ CPU = torch.device("cpu")
 STEPS = 12
 
 
-class Interrupted(Exception):
-    """What ends a training in its middle."""
-
-
 @pytest.mark.parametrize("name", families())
-def test_after_an_interruption_the_bytes_are_those_of_no_interruption(
-    name, config, samples_for, run_train, monkeypatch
-):
+def test_after_an_interruption_the_bytes_are_those_of_no_interruption(name, config, samples_for, run_train):
     samples = samples_for(name)
     each = Loader(samples, batch_size=8, seed=0).tokens_per_sample
     phase = config(name, tokens=int(STEPS * 8 * each), checkpoint_seconds=1e-6)
     undisturbed, facts, _ = run_train(phase, samples, name="undisturbed")
-    step = Loop.step
-
-    def interrupted(loop, number):
-        if number == STEPS - 4:  # a checkpoint is not taken while one is written: the next one is
-            for thread in threading.enumerate():
-                if thread.name == "checkpoint-writer":
-                    thread.join()
-        if number == STEPS - 3:
-            raise Interrupted
-        return step(loop, number)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Loop, "step", interrupted)
-        with pytest.raises(Interrupted):
-            run_train(phase, samples, name="interrupted")
+    with interrupted(STEPS - 3):
+        run_train(phase, samples, name="interrupted")
     out, resumed, _ = run_train(phase, samples, name="interrupted")
     assert 0 < resumed["resumed_from"] < facts["steps"]
     assert folder_content(out, "export") == folder_content(undisturbed, "export")
