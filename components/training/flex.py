@@ -17,6 +17,10 @@ LEAST_WIDTH = 16
 """Of a head, in FlexAttention's kernels."""
 
 
+MORE = ("softcap", "s_aux", "position_bias")
+"""What some architectures do to scores beside; transformers knows how, and for numbers of heads that are no power of two."""
+
+
 def use_flex_attention(model: nn.Module) -> None:
     """Let the attention of `model`, a decoder on a GPU whose layers are compiled, be computed so in half precision."""
     from transformers import AttentionInterface, AttentionMaskInterface
@@ -48,6 +52,7 @@ def flex_blocks(
 ) -> tuple[torch.Tensor, None]:
     """An attention function of transformers: (rows, heads, time, width) to (rows, time, heads, width)."""
     from torch.nn.attention.flex_attention import BlockMask, flex_attention
+    from transformers.integrations.flex_attention import flex_attention_forward
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if not isinstance(attention_mask, BlockMask):
@@ -56,6 +61,10 @@ def flex_blocks(
         )
         return found
     query, key, value = (part.to(torch.get_autocast_dtype("cuda")) for part in (query, key, value))
+    heads = query.shape[1]
+    if heads & (heads - 1) or any(rest.get(name) is not None for name in MORE):
+        rest = {"attention_mask": attention_mask, "scaling": scaling, **rest}
+        return flex_attention_forward(module, query, key, value, **rest)[0], None
     out: Any = flex_attention(query, key, value, block_mask=attention_mask, scale=scaling, enable_gqa=True)
     return out.transpose(1, 2).contiguous(), None
 

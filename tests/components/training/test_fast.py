@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModel, GemmaConfig, LlamaConfig, LlamaForCausalLM, Qwen3Config, T5Config
 
 from components.errors import TrainingError
+from components.training import flex, losses
 from components.training.arithmetic import exact_arithmetic
 from components.training.attention import causal_blocks, use_causal_blocks
 from components.training.batch import IGNORED
@@ -228,3 +230,34 @@ def test_logits_are_never_held_whole():
     assert plain > 800e6
     assert ours < plain / 2
     assert ours < 400e6
+
+
+@pytest.mark.parametrize("positions", [None, ISOLATED], ids=["whole rows", "isolated documents"])
+@pytest.mark.parametrize("heads", [4, 6], ids=["a power of two", "another number of heads"])
+def test_attention_of_compiled_layers_on_a_gpu_is_that_of_the_architecture(heads, positions, monkeypatch):
+    """Its functions, on a CPU and in fp32: what a GPU computes of them is in test_gpu.py."""
+    half = {"is_autocast_enabled": lambda kind: True, "get_autocast_dtype": lambda kind: torch.float32}
+    monkeypatch.setattr(flex, "torch", SimpleNamespace(**half, device=torch.device))
+    config = {"hidden_size": 16 * heads, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": heads}
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=301, num_key_value_heads=2, **config))
+    ids, _ = batch()
+    inputs = {"input_ids": ids, "position_ids": positions, "use_cache": False}
+    with torch.no_grad():
+        expected = model(**inputs).logits
+        flex.use_flex_attention(model)
+        found = model(**inputs).logits
+    assert model.config._attn_implementation == flex.NAME
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("z_loss", [0.0, 1e-2])
+def test_the_loss_by_a_gpus_operators_is_that_by_a_cpus(z_loss):
+    torch.manual_seed(0)
+    logits, wanted = torch.randn(50, 301), torch.randint(0, 301, (50, 1))
+    here, there = logits.clone(), logits.clone()
+    (loss, correct), (found, right) = losses._take(here, wanted, z_loss), losses._take_on_gpu(there, wanted, z_loss)
+    assert found.item() == pytest.approx(loss.item(), rel=1e-6)
+    assert int(right) == int(correct)
+    assert torch.allclose(there, here, atol=1e-6)
+    assert not torch.allclose(there, logits)
