@@ -74,7 +74,7 @@ def _take(logits: torch.Tensor, wanted: torch.Tensor, z_loss: float) -> tuple[to
 
 
 def _take_on_gpu(logits: torch.Tensor, wanted: torch.Tensor, z_loss: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same, of operators that are deterministic there and that a compiler makes two passes of."""
+    """The same, of operators that a compiler joins into two passes and for which no GPU is waited for."""
     wide = precise(logits)
     normaliser = wide.logsumexp(-1, keepdim=True)
     loss = (normaliser - wide.gather(1, wanted)).sum()
