@@ -172,7 +172,7 @@ def _change(phase: TrainPhase, work: Work, needed: int, machine: Machine) -> str
     """What to change where a phase does not fit into this machine."""
     fewest = phase.worker_range[0]
     if fewest > machine.cores:
-        return f"{fewest} workers of one core each, and there are {machine.cores}: num_workers = {machine.cores} makes it fit"
+        return f"{fewest} workers of one core each, and there are {machine.cores}: take num_workers = {machine.cores}"
     if needed <= ROOM * machine.memory_bytes:
         return ""
     words = f"{needed / 2**30:.1f} GiB of {machine.memory_bytes / 2**30:.1f}: "

@@ -57,7 +57,7 @@ def test_plan_of_8b_has_the_published_parameters():
 def test_more_workers_than_cores_do_not_fit():
     planned = plan(make_recipe({**PRETRAIN, "num_workers": 3}), MACHINE, SOURCES)
     assert not planned.fits
-    assert planned.phases[0].change == "3 workers of one core each, and there are 2: num_workers = 2 makes it fit"
+    assert planned.phases[0].change == "3 workers of one core each, and there are 2: take num_workers = 2"
 
 
 def test_plan_sums_its_phases():
