@@ -22,16 +22,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from components.artifacts import Corpus, Samples
-from components.preparation.prepare import prepare
+from components.artifacts import Samples
 from components.recipe import PrepareConfig, TrainPhase
 from components.training.checkpoint import read_state, whole
 from components.training.config import TrainConfig
 from components.training.train import train
-from flows.recipes import shipped_data
+from tests.support.shipped import novels_and_plays
 
 PEERS = Path(__file__).parents[1] / "support" / "speed_peers.py"
 CONTEXT, BATCH, WARM_UP = 512, 8, 3
@@ -60,7 +56,7 @@ def main(arguments: argparse.Namespace) -> None:
     print("processor:", " ".join(sorted(set(re.findall(r"\b(?:avx|amx|fma)\w*", Path("/proc/cpuinfo").read_text())))))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        make_samples(folder)
+        novels_and_plays(folder, PrepareConfig(vocab_size=8192, context=CONTEXT))
         if arguments.curve:
             print(json.dumps(curve(folder, names)))
             return
@@ -193,19 +189,6 @@ def work(folder: Path) -> None:
     start = min(line["arrived"] - seconds for line, seconds in zip(steps, since_start, strict=True))
     clock = {line["done"]: start + seconds for line, seconds in zip(steps, since_start, strict=True)}
     print(json.dumps({"clock": clock, "losses": losses, "parameters": facts["parameters"]}))
-
-
-def make_samples(folder: Path) -> None:
-    """The shipped novels and plays, paragraph by paragraph, by a tokenizer of 8,192 tokens."""
-    files = [file for source in ("austen", "shakespeare") for file in sorted(shipped_data(source).rglob("*.txt"))]
-    texts = [part for file in files for part in file.read_text().split("\n\n\n") if part.strip()]
-    column = ["x"] * len(texts)
-    pq.write_table(
-        pa.table({"id": column, "source": column, "licence": column, "text": texts}), folder / "train.parquet"
-    )
-    (folder / "samples").mkdir()
-    prepared = PrepareConfig(vocab_size=8192, context=CONTEXT)
-    prepare(prepared, Corpus(folder), out=folder / "samples", scratch=folder, report=lambda row: None)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,6 @@ print(
             "clock": dict(enumerate(clock, 1)),
             "losses": losses,
             "flops_per_token": flops,
-            "parameters": sum(p.numel() for p in original.parameters()),
             "attention": "FlashAttention 3" if HAS_FA3 else "torch's",
             "memory_bytes": torch.cuda.max_memory_allocated(),
         }

@@ -28,3 +28,14 @@ def shipped_samples(folder: Path, config: PrepareConfig) -> Samples:
     (folder / "texts").mkdir()
     prepare(config, shipped_corpus(folder), out=folder / "texts", scratch=folder, report=lambda line: None)
     return Samples(folder / "texts")
+
+
+def novels_and_plays(folder: Path, config: PrepareConfig) -> Samples:
+    """Windows over the novels and the plays, divided at two empty lines, in a folder `samples` of `folder`."""
+    files = [file for source in ("austen", "shakespeare") for file in sorted((DATA / source).rglob("*.txt"))]
+    texts = [part for file in files for part in file.read_text().split("\n\n\n") if part.strip()]
+    rows = {**dict.fromkeys(("id", "source", "licence"), ["x"] * len(texts)), "text": texts}
+    pq.write_table(pa.table(rows), folder / "train.parquet")
+    (folder / "samples").mkdir()
+    prepare(config, Corpus(folder), out=folder / "samples", scratch=folder, report=lambda line: None)
+    return Samples(folder / "samples")
