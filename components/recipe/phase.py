@@ -3,14 +3,25 @@
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from components.recipe.fields import PLACE, Budget, Fraction, Name, Strict
 from components.recipe.workers import wrong_division
 
 PREDICTING_TOKENS = ("causal_lm", "masked_lm", "sft", "span_corruption", "visual_sft")
 """Objectives whose loss is a cross-entropy over the vocabulary."""
-NAME = "[a-z][a-z0-9_-]*"
+_NAME = "[a-z][a-z0-9_-]*"
+REFERENCES = {
+    "init": (
+        rf"random|parts|(phase|source):{_NAME}",
+        "known are random, parts, phase:NAME and source:NAME; a folder to start from is a source with the role base",
+    ),
+    "data": (
+        rf"corpus|source:{_NAME}",
+        "known are corpus and source:NAME; a file is a source with the role instructions or preferences",
+    ),
+}
+"""What the fields that refer to something may look like, and what is said of anything else."""
 BY_RULE = "[By rule](#hyperparameters-from-few-dials) in pretraining."
 
 
@@ -154,23 +165,14 @@ class TrainPhase(Strict):
     )
     budget_seconds: Budget = 180
 
-    @field_validator("init")
+    @field_validator("init", "data")
     @classmethod
-    def _is_a_beginning(cls, init: str) -> str:
-        if not re.fullmatch(rf"random|parts|(phase|source):{NAME}", init):
-            raise ValueError(
-                "known are random, parts, phase:NAME and source:NAME; a folder to start from is a source with the role base"
-            )
-        return init
-
-    @field_validator("data")
-    @classmethod
-    def _is_data(cls, data: str) -> str:
-        if not re.fullmatch(rf"corpus|source:{NAME}", data):
-            raise ValueError(
-                "known are corpus and source:NAME; a file is a source with the role instructions or preferences"
-            )
-        return data
+    def _names_what_is_known(cls, value: str, field: ValidationInfo) -> str:
+        assert field.field_name
+        pattern, known = REFERENCES[field.field_name]
+        if not re.fullmatch(pattern, value):
+            raise ValueError(known)
+        return value
 
     @model_validator(mode="after")
     def _one_length(self) -> "TrainPhase":
