@@ -3,9 +3,11 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from components.digests import folder_content
 from components.training.loop import Loop
 
 
@@ -31,3 +33,13 @@ def interrupted(before: int) -> Iterator[None]:
         patched.setattr(Loop, "step", until)
         with pytest.raises(Interrupted):
             yield
+
+
+def check_resumes(run_train: Any, phase: Any, samples: Any, steps: int) -> None:
+    """Interrupted three steps before `steps` and gone on from a checkpoint, `phase` gives the bytes of no interruption."""
+    undisturbed, facts, _ = run_train(phase, samples, name="undisturbed")
+    with interrupted(steps - 3):
+        run_train(phase, samples, name="interrupted")
+    out, resumed, _ = run_train(phase, samples, name="interrupted")
+    assert 0 < resumed["resumed_from"] < facts["steps"]
+    assert folder_content(out, "export") == folder_content(undisturbed, "export")

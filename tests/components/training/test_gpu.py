@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from interrupting import interrupted
+from interrupting import check_resumes
 from torch import distributed
 
 from components.digests import folder_content
@@ -20,12 +20,7 @@ def losses(folder):
 @pytest.mark.parametrize("how", [{}, {"precision": "bf16"}, {"optimizer": "muon"}], ids=["fp32", "bf16", "muon"])
 def test_after_an_interruption_the_bytes_are_those_of_no_interruption(how, configure, samples, run_train):
     phase = configure(use_gpu=True, tokens=STEPS * 8 * 64, checkpoint_seconds=1e-6, **how)
-    undisturbed, facts, _ = run_train(phase, samples, name="undisturbed")
-    with interrupted(STEPS - 3):
-        run_train(phase, samples, name="interrupted")
-    out, resumed, _ = run_train(phase, samples, name="interrupted")
-    assert 0 < resumed["resumed_from"] < facts["steps"]
-    assert folder_content(out, "export") == folder_content(undisturbed, "export")
+    check_resumes(run_train, phase, samples, STEPS)
 
 
 @pytest.mark.parametrize("how", [{"isolate_documents": True}, {"micro_batch_size": 2}, {"z_loss": 1e-2}])
@@ -72,16 +67,11 @@ def test_shards_of_a_gpu_give_the_same_losses_and_resume_with_the_same_bytes(con
     settings = {"use_gpu": True, "tokens": STEPS * 8 * 64, "checkpoint_seconds": 1e-6}
     phase = configure(parallel="fsdp", **settings)
     try:
-        undisturbed, _, _ = run_train(phase, samples, name="undisturbed")
-        with interrupted(STEPS - 3):
-            run_train(phase, samples, name="interrupted")
-        out, resumed, _ = run_train(phase, samples, name="interrupted")
+        check_resumes(run_train, phase, samples, STEPS)
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
     run_train(configure(**settings), samples, name="replicated")
-    assert 0 < resumed["resumed_from"] < STEPS
-    assert folder_content(out, "export") == folder_content(undisturbed, "export")
     assert losses(tmp_path / "undisturbed") == pytest.approx(losses(tmp_path / "replicated"), rel=1e-5)
 
 

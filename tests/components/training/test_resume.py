@@ -69,7 +69,7 @@ def test_all_checkpoints_damaged_starts_again(configure, samples, run_train, tmp
     assert folder_content(out, "export") == folder_content(undisturbed, "export")
 
 
-def test_compiled_layers_go_on_with_the_same_bits_whatever_shape_comes_first(configure, chats, run_train, monkeypatch):
+def test_compiled_layers_go_on_with_the_same_bits_whatever_shape_comes_first(configure, chats, run_train):
     """Chats of many lengths, gone on from in the middle by a process that has compiled nothing."""
     config = configure(objective="sft", epochs=12, batch_size=3, checkpoint_seconds=1e-6, compile=True)
 

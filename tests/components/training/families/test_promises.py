@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from interrupting import interrupted
+from interrupting import check_resumes
 
 from components.artifacts import Export
-from components.digests import folder_content
 from components.models import families, family, family_of
 from components.recipe import Adapter
 from components.training.adapters import trained
@@ -27,12 +26,7 @@ def test_after_an_interruption_the_bytes_are_those_of_no_interruption(name, conf
     samples = samples_for(name)
     each = Loader(samples, batch_size=8, seed=0).tokens_per_sample
     phase = config(name, tokens=int(STEPS * 8 * each), checkpoint_seconds=1e-6)
-    undisturbed, facts, _ = run_train(phase, samples, name="undisturbed")
-    with interrupted(STEPS - 3):
-        run_train(phase, samples, name="interrupted")
-    out, resumed, _ = run_train(phase, samples, name="interrupted")
-    assert 0 < resumed["resumed_from"] < facts["steps"]
-    assert folder_content(out, "export") == folder_content(undisturbed, "export")
+    check_resumes(run_train, phase, samples, STEPS)
 
 
 APART = ("clip", "mixtral")
