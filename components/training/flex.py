@@ -21,6 +21,11 @@ MORE = ("softcap", "s_aux", "position_bias")
 """What some architectures do to scores beside; transformers knows how, and for numbers of heads that are no power of two."""
 
 
+def is_decoder(model: nn.Module) -> bool:
+    """Whether `model` is one of transformers' that predict the next token."""
+    return type(model).__name__.endswith("ForCausalLM")
+
+
 def use_flex_attention(model: nn.Module) -> None:
     """Let the attention of `model`, a decoder on a GPU whose layers are compiled, be computed so in half precision."""
     from transformers import AttentionInterface, AttentionMaskInterface
@@ -34,7 +39,7 @@ def can_use_flex_attention(model: nn.Module, device: torch.device) -> bool:
     """Whether `model` is a decoder with heads that the kernels take, on a GPU."""
     config: Any = getattr(model, "config", None)
     heads = getattr(config, "num_attention_heads", None)
-    decodes = type(model).__name__.endswith("ForCausalLM") and getattr(config, "_attn_implementation", None) == "sdpa"
+    decodes = is_decoder(model) and getattr(config, "_attn_implementation", None) == "sdpa"
     if device.type != "cuda" or not heads or not decodes or getattr(config, "attention_dropout", None):
         return False
     width: int = getattr(config, "head_dim", None) or config.hidden_size // heads

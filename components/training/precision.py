@@ -13,6 +13,7 @@ from torch import nn
 
 from components.errors import TrainingError
 from components.recipe import TrainPhase
+from components.training.flex import is_decoder
 
 CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 """What Linux calls bf16 units: those of x86, and of ARM."""
@@ -73,8 +74,8 @@ def use_precision(model: nn.Module, precision: str, device: torch.device) -> nn.
 
 
 def _carry_half(model: nn.Module) -> None:
-    """Let a decoder's layers add to a bf16 stream, as its readers' libraries do: it is read and written the most."""
-    if type(model).__name__.endswith("ForCausalLM"):
+    """Let a decoder's layers add to a bf16 stream, the values that a GPU reads and writes the most."""
+    if is_decoder(model):
         embeddings: nn.Module = model.get_input_embeddings()  # type: ignore[operator]
         embeddings.register_forward_hook(lambda module, args, found: found.to(torch.bfloat16))
 
